@@ -1,0 +1,126 @@
+//! Everything that can go wrong, as one closed set.
+//!
+//! Each code is part of the public contract: SQL carries it in the error's DETAIL, HTTP in the problem document.
+//! The kinds are what the surfaces translate: the extension to an SQLSTATE, the gateway to an HTTP status.
+
+/// What sort of failure a [`Code`] is; the surfaces map kinds, never single codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The caller sent something that can never be accepted.
+    InvalidArgument,
+    /// A point in time outside what is accepted.
+    InvalidTime,
+    /// The named thing does not exist.
+    NotFound,
+    /// The named thing exists already.
+    Exists,
+    /// The named thing is in a state that forbids this.
+    WrongState,
+    /// The stored configuration cannot be used.
+    CorruptConfiguration,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal => $kind:ident,)*) => {
+        /// The stable name of one failure.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The name by which users meet this failure.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text,)* }
+            }
+
+            /// The sort of failure this is.
+            pub const fn kind(self) -> Kind {
+                match self { $(Code::$variant => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A workspace, experiment, variant, metric or salt is not spelt as a key must be.
+    InvalidKey = "invalid_key" => InvalidArgument,
+    /// A user id is empty, too long or holds a NUL.
+    InvalidUserId = "invalid_user_id" => InvalidArgument,
+    /// An event's name, type, value or properties are not acceptable.
+    InvalidEvent = "invalid_event" => InvalidArgument,
+    /// An event id cannot be used as it is.
+    InvalidEventId = "invalid_event_id" => InvalidArgument,
+    /// The event id says nothing about time, and no time came with it.
+    EventTimeRequired = "event_time_required" => InvalidArgument,
+    /// An event's time is too far in the past or in the future.
+    InvalidEventTime = "invalid_event_time" => InvalidTime,
+    /// An exposure names no experiment or no variant.
+    VariantRequired = "variant_required" => InvalidArgument,
+    /// Variants or their weights cannot make an experiment.
+    InvalidVariants = "invalid_variants" => InvalidArgument,
+    /// Any other argument that cannot be used.
+    InvalidArgument = "invalid_argument" => InvalidArgument,
+    /// No such workspace.
+    WorkspaceNotFound = "workspace_not_found" => NotFound,
+    /// No such experiment in the workspace.
+    ExperimentNotFound = "experiment_not_found" => NotFound,
+    /// No such variant in the experiment.
+    VariantNotFound = "variant_not_found" => NotFound,
+    /// No such metric in the workspace.
+    MetricNotFound = "metric_not_found" => NotFound,
+    /// No such database role.
+    RoleNotFound = "role_not_found" => NotFound,
+    /// The workspace has an experiment of that name.
+    ExperimentExists = "experiment_exists" => Exists,
+    /// The workspace has a metric of that name.
+    MetricExists = "metric_exists" => Exists,
+    /// The experiment has that metric already.
+    MetricAttached = "metric_attached" => Exists,
+    /// The experiment's status does not allow the change.
+    WrongStatus = "wrong_status" => WrongState,
+    /// What was asked to change is fixed once it is in use.
+    Immutable = "immutable" => WrongState,
+    /// A configuration document cannot be compiled.
+    CorruptConfiguration = "corrupt_configuration" => CorruptConfiguration,
+}
+
+impl Code {
+    /// The code with this name, if there is one.
+    pub fn parse(text: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+/// A failure as a user should read it: what is wrong, with the offending thing, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// The stable name.
+    pub code: Code,
+    /// Lower case, no full stop, names the offending thing.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Error {
+    /// An error of `code` that says `message` and advises `hint`.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error { code, message: message.into(), hint: hint.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_by_its_name() {
+        for &code in Code::ALL {
+            assert_eq!(Code::parse(code.as_str()), Some(code));
+        }
+        assert_eq!(Code::parse("no_such_code"), None);
+    }
+}
