@@ -12,6 +12,8 @@ use crate::key;
 pub const MAX_USER_ID_BYTES: usize = 512;
 /// The longest event name, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
+/// The longest session id, in bytes.
+pub const MAX_SESSION_ID_BYTES: usize = 512;
 /// The longest event type, in bytes.
 pub const MAX_TYPE_BYTES: usize = 64;
 /// The largest properties object, in bytes of JSON text.
@@ -78,6 +80,21 @@ pub fn check_user_id(text: &str) -> Result<(), Error> {
         Code::InvalidUserId,
         what,
         format!("send an id of 1 to {MAX_USER_ID_BYTES} bytes without NUL"),
+    ))
+}
+
+/// Refuses a session id that cannot be stored.
+///
+/// # Errors
+/// [`Code::InvalidEvent`].
+pub fn check_session_id(text: &str) -> Result<(), Error> {
+    if !text.is_empty() && text.len() <= MAX_SESSION_ID_BYTES && !text.contains('\0') {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::InvalidEvent,
+        format!("session id \"{}\" is not acceptable", excerpt(text)),
+        format!("send an id of 1 to {MAX_SESSION_ID_BYTES} bytes without NUL, or none"),
     ))
 }
 
@@ -297,6 +314,14 @@ mod tests {
             code(Draft { event_type: EXPOSURE, experiment: Some("e"), ..draft() }),
             Err(Code::VariantRequired)
         );
+    }
+
+    #[test]
+    fn session_ids_are_bounded_texts() {
+        assert_eq!(check_session_id("s"), Ok(()));
+        for bad in ["", "a\0", &"x".repeat(513)] {
+            assert_eq!(check_session_id(bad).unwrap_err().code, Code::InvalidEvent);
+        }
     }
 
     #[test]

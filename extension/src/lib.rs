@@ -1,2 +1,23 @@
-//! Placeholder.
-pgrx::pg_module_magic!();
+//! The glue between the engine and PostgreSQL, and the only crate that names pgrx.
+//!
+//! Every function here is declared by hand in `sql/`, where users look for it; here are the bodies. What decides,
+//! checks or calculates is in `core`; what stores and counts is in `sql/`.
+
+mod allocation;
+mod assignment;
+mod configuration;
+mod error;
+mod event;
+mod incarnation;
+mod owner;
+mod statement;
+mod workspace;
+
+pgrx::pg_module_magic!(name, version);
+
+/// Runs once in each backend, when it first uses the library; nothing needs `shared_preload_libraries`.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    workspace::define();
+    configuration::register();
+}

@@ -1,0 +1,119 @@
+//! Queries of our own tables with the rights of whoever owns the extension.
+//!
+//! What a backend caches must not depend on who happened to ask first, nor on a snapshot taken before the change that
+//! made it ask. Hence the owner's rights, and the latest snapshot rather than the statement's.
+
+use std::ffi::CStr;
+
+use pgrx::prelude::*;
+use pgrx::{IntoDatum, pg_sys};
+
+/// The relation whose invalidation signals a change of configuration, if the extension is installed.
+pub fn signal_relation() -> Option<pg_sys::Oid> {
+    // SAFETY: look-ups in the catalogue cache with constant names; the second is asked not to raise.
+    #[expect(unsafe_code, reason = "calls into the server")]
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(c"ab_internal".as_ptr(), true);
+        if namespace == pg_sys::InvalidOid {
+            return None;
+        }
+        let relation = pg_sys::get_relname_relid(c"config_signal".as_ptr(), namespace);
+        (relation != pg_sys::InvalidOid).then_some(relation)
+    }
+}
+
+/// The first column, as text, of the first row that `query` gives with text `arguments`; `None` without a row or without
+/// an installed extension. `writes` says whether the query does.
+pub fn first_text(query: &CStr, arguments: &[&str], writes: bool) -> Option<String> {
+    let owner = owner_of(signal_relation()?)?;
+    let mut types = vec![pg_sys::TEXTOID; arguments.len()];
+    let mut values: Vec<pg_sys::Datum> =
+        arguments.iter().map(|argument| argument.into_datum().expect("a text is never null")).collect();
+    let _identity = Identity::assume(owner);
+    // In a parallel plan the latest snapshot cannot be had; the statement's own is what all its workers share.
+    // SAFETY: plain question to the server.
+    #[expect(unsafe_code, reason = "call into the server")]
+    let pushes = !writes && !unsafe { pg_sys::IsInParallelMode() };
+    // SAFETY: connect, execute and finish are paired, and the result is copied in between. An error leaves by unwinding
+    // and ends the transaction or subtransaction, which releases the connection and the snapshot.
+    #[expect(unsafe_code, reason = "pgrx's own interface would assign a transaction id or choose the snapshot itself")]
+    unsafe {
+        if pushes {
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+        }
+        if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT as i32 {
+            error!("cannot connect to the server programming interface");
+        }
+        let status = pg_sys::SPI_execute_with_args(
+            query.as_ptr(),
+            arguments.len() as i32,
+            types.as_mut_ptr(),
+            values.as_mut_ptr(),
+            std::ptr::null(),
+            !writes,
+            1,
+        );
+        if status < 0 {
+            error!("cannot run a query of pg_ab: status {status}");
+        }
+        let found = if pg_sys::SPI_processed == 0 || pg_sys::SPI_tuptable.is_null() {
+            None
+        } else {
+            let table = &*pg_sys::SPI_tuptable;
+            let text = pg_sys::SPI_getvalue(*table.vals, table.tupdesc, 1);
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        };
+        pg_sys::SPI_finish();
+        if pushes {
+            pg_sys::PopActiveSnapshot();
+        }
+        found
+    }
+}
+
+fn owner_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: the entry is null or valid until closed; only a plain field is read in between.
+    #[expect(unsafe_code, reason = "calls into the server")]
+    unsafe {
+        let entry = pg_sys::RelationIdGetRelation(relation);
+        if entry.is_null() {
+            return None;
+        }
+        let owner = (*(*entry).rd_rel).relowner;
+        pg_sys::RelationClose(entry);
+        Some(owner)
+    }
+}
+
+/// The caller's identity, given back when this goes out of scope, also by an error.
+struct Identity {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+impl Identity {
+    fn assume(owner: pg_sys::Oid) -> Identity {
+        let mut before = Identity { user: pg_sys::InvalidOid, context: 0 };
+        // SAFETY: both pointers are to fields of `before`. The context bits are those PostgreSQL itself uses to run
+        // maintenance code of another owner.
+        #[expect(unsafe_code, reason = "calls into the server")]
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
+            pg_sys::SetUserIdAndSecContext(
+                owner,
+                before.context | (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION) as i32,
+            );
+        }
+        before
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        // SAFETY: gives back what `assume` was told; it only sets two variables and cannot raise.
+        #[expect(unsafe_code, reason = "call into the server")]
+        unsafe {
+            pg_sys::SetUserIdAndSecContext(self.user, self.context)
+        };
+    }
+}

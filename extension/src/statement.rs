@@ -1,0 +1,79 @@
+//! When a statement begins: the moment at which a backend looks whether its configuration is still the newest.
+//!
+//! A function call takes no lock on a relation, so nothing else would make an open transaction notice a change. Looking
+//! at every call would let the answers change in the middle of one statement.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys;
+
+/// From the epoch of PostgreSQL, 2000-01-01, to that of Unix, in microseconds.
+pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// What tells one statement from another, also within functions and loops that the client sees as a single one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Statement {
+    started_at: i64,
+    xmin: pg_sys::TransactionId,
+    xmax: pg_sys::TransactionId,
+    in_progress: u32,
+    command: pg_sys::CommandId,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Statement>> = const { Cell::new(None) };
+    static SERIAL: Cell<u64> = const { Cell::new(0) };
+}
+
+#[expect(unsafe_code, reason = "functions of the server that pgrx would wrap at a cost we cannot pay for each row")]
+mod server {
+    use pgrx::pg_sys;
+
+    unsafe extern "C-unwind" {
+        pub safe fn ActiveSnapshotSet() -> bool;
+        pub fn GetActiveSnapshot() -> pg_sys::Snapshot;
+        pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+    }
+}
+
+/// The time of the client's statement, in microseconds since 1970: the clock by which experiments begin and end.
+#[inline]
+pub fn started_at() -> i64 {
+    server::GetCurrentStatementStartTimestamp() + POSTGRES_EPOCH
+}
+
+/// A number that changes with each statement; before it does, pending invalidations are accepted.
+#[inline]
+pub fn serial() -> u64 {
+    let statement = current();
+    if LAST.get() == Some(statement) {
+        return SERIAL.get();
+    }
+    // SAFETY: plain call into the server, through pgrx's guard because it runs callbacks.
+    #[expect(unsafe_code, reason = "call into the server")]
+    unsafe {
+        pg_sys::AcceptInvalidationMessages()
+    };
+    LAST.set(Some(statement));
+    SERIAL.set(SERIAL.get() + 1);
+    SERIAL.get()
+}
+
+#[inline]
+fn current() -> Statement {
+    let started_at = server::GetCurrentStatementStartTimestamp();
+    if !server::ActiveSnapshotSet() {
+        return Statement { started_at, xmin: 0.into(), xmax: 0.into(), in_progress: 0, command: 0 };
+    }
+    // SAFETY: there is an active snapshot, so the pointer is to it, and it stays active during this call. None of the
+    // three functions can raise an error.
+    #[expect(unsafe_code, reason = "reads the fields of the server's active snapshot")]
+    let snapshot = unsafe { &*server::GetActiveSnapshot() };
+    Statement {
+        started_at,
+        xmin: snapshot.xmin,
+        xmax: snapshot.xmax,
+        in_progress: snapshot.xcnt,
+        command: snapshot.curcid,
+    }
+}

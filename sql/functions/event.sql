@@ -1,0 +1,255 @@
+-- Events on their way into the tables. One mechanism stores them, whether they come one by one or in batches.
+create or replace function ab_internal.event_table(event_type text)
+    returns text
+    language sql
+    immutable
+    parallel safe
+    as $$
+    select case event_type when 'exposure' then 'event_exposure' when 'conversion' then 'event_conversion' when 'purchase' then 'event_conversion' else 'event_other' end
+$$;
+
+comment on function ab_internal.event_table(text) is 'the table whose retention suits this type of event';
+
+create or replace function ab_internal.partition_name(event_table text, event_time timestamptz)
+    returns text
+    language sql
+    immutable
+    parallel safe
+    as $$
+    select event_table || to_char(event_time at time zone 'UTC', '"_"YYYYMMDD')
+$$;
+
+comment on function ab_internal.partition_name(text, timestamptz) is 'the partition in schema ab for that day in UTC, whether it exists or not';
+
+create or replace function ab_internal.make_partitions(first_day date default (now() at time zone 'UTC')::date - 1, last_day date default (now() at time zone 'UTC')::date + 7)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- Below deadlock_timeout: whoever is in the way is waited for another time; until then the overflow takes the events.
+    set lock_timeout = '500ms'
+    as $$
+declare
+    wanted record;
+    made integer := 0;
+begin
+    for wanted in
+        select p.event_table, p.day, p.day at time zone 'UTC' as lower_bound, (p.day + interval '1 day') at time zone 'UTC' as upper_bound, n.name
+        from (
+            select t.event_table, d.day::timestamp as day
+            from unnest(array['event_exposure', 'event_conversion', 'event_other']) t (event_table)
+            cross join generate_series(first_day::timestamp, last_day::timestamp, '1 day') d (day)
+        ) p
+        cross join lateral (select ab_internal.partition_name(p.event_table, p.day at time zone 'UTC') as name) n
+        where to_regclass('ab.' || n.name) is null
+        order by p.day, p.event_table
+    loop
+        if made = 0 then
+            if not pg_try_advisory_xact_lock('ab.event_overflow'::regclass::oid::integer, 0) then
+                return 0;
+            end if;
+            lock table ab.event_overflow in share row exclusive mode;
+        end if;
+        continue when to_regclass('ab.' || wanted.name) is not null;
+        execute format('create table ab.%1$I (like ab.%2$I including defaults including constraints)', wanted.name, wanted.event_table);
+        execute format('create unique index %1$I on ab.%2$I (workspace_id, user_id, event_id, event_time)', wanted.name || '_identity_idx', wanted.name);
+        execute format('create index %1$I on ab.%2$I using brin (transaction_id) with (pages_per_range = 32, autosummarize = on)', wanted.name || '_transaction_id_idx', wanted.name);
+        execute format('alter table ab.%1$I attach partition ab.%2$I for values from (%3$L) to (%4$L)', wanted.event_table, wanted.name, wanted.lower_bound, wanted.upper_bound);
+        execute format('with moved as (delete from ab.event_overflow where event_time >= %2$L and event_time < %3$L and ab_internal.event_table(event_type) = %1$L returning *) insert into ab.%1$I select * from moved',
+            wanted.event_table, wanted.lower_bound, wanted.upper_bound);
+        made := made + 1;
+    end loop;
+    return made;
+exception
+    when lock_not_available then
+        return 0;
+end
+$$;
+
+comment on function ab_internal.make_partitions(date, date) is 'makes the missing partitions of those days and moves into them what the overflow held; returns how many it made, 0 also when somebody is in the way';
+
+create or replace function ab_internal.store_events(
+    workspace integer,
+    user_ids text[],
+    event_ids uuid[],
+    event_times timestamptz[],
+    event_types text[],
+    event_names text[],
+    amounts double precision[],
+    properties text[],
+    experiments text[],
+    variants text[],
+    session_ids text[]
+)
+    returns table (item integer, code text, message text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_column
+declare
+    experiment_ids integer[];
+    tables text[];
+    chosen text;
+begin
+    -- Where each event goes: to its table, to the overflow where the day has no partition, nowhere where it is refused.
+    select
+        array_agg(x.experiment_id order by e.item),
+        array_agg(
+            case
+                when e.experiment is not null and (x.experiment_id is null or (e.variant is not null and v.variant_id is null)) then 'refused'
+                when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
+                else t.event_table
+            end
+            order by e.item
+        )
+    into experiment_ids, tables
+    from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
+    cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
+    left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
+    left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = e.variant;
+    if 'refused' = any (tables) then
+        return query
+        select
+            e.item::integer,
+            case when e.experiment_id is null then 'experiment_not_found' else 'variant_not_found' end,
+            case
+                when e.experiment_id is null then format('experiment "%s" does not exist', left(e.experiment, 64))
+                else format('experiment "%s" has no variant "%s"', e.experiment, left(e.variant, 64))
+            end
+        from unnest(experiments, variants, experiment_ids, tables) with ordinality e (experiment, variant, experiment_id, chosen, item)
+        where e.chosen = 'refused';
+    end if;
+    if 'event_overflow' = any (tables) then
+        -- Whoever makes a partition locks the overflow against us first: behind this lock the answer stays true.
+        lock table ab.event_overflow in row exclusive mode;
+        select array_agg(
+            case when e.chosen = 'event_overflow' and to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is not null then t.event_table else e.chosen end
+            order by e.item
+        )
+        into tables
+        from unnest(tables, event_types, event_times) with ordinality e (chosen, event_type, event_time, item)
+        cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t;
+    end if;
+    -- In the order of the key, so that two senders of the same events wait for each other and never in a circle.
+    if 'event_exposure' = any (tables) then
+        insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_exposure'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+    end if;
+    if 'event_conversion' = any (tables) then
+        insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_conversion'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+    end if;
+    if 'event_other' = any (tables) then
+        insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_other'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+    end if;
+    if 'event_overflow' = any (tables) then
+        insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_overflow'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+    end if;
+end
+$$;
+
+comment on function ab_internal.store_events(integer, text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[]) is 'stores events, those stored already being left alone, and returns the ones it refused; items count from 1';
+
+create or replace function @extschema@.ab_track(
+    user_id text,
+    event_name text,
+    value double precision default null,
+    properties jsonb default '{}',
+    event_type text default 'custom',
+    experiment text default null,
+    variant text default null,
+    event_time timestamptz default null,
+    event_id uuid default null
+)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_variable
+declare
+    workspace constant integer := ab_internal.workspace_id();
+    stored_type constant text := coalesce(event_type, 'custom');
+    stored_properties constant text := coalesce(properties, '{}')::text;
+    stored_id constant uuid := coalesce(event_id, ab_internal.new_event_id());
+    stored_time constant timestamptz := ab_internal.identify_event_time(stored_id, event_time);
+    refused record;
+begin
+    perform ab_internal.check_event(user_id, event_name, stored_type, value, stored_properties, experiment, variant);
+    select * into refused
+    from ab_internal.store_events(workspace, array[user_id], array[stored_id], array[stored_time], array[stored_type], array[event_name],
+        array[value], array[stored_properties], array[experiment], array[variant], array[null::text]);
+    if found then
+        perform ab_internal.raise(refused.code, refused.message, 'create it first, or leave it out');
+    end if;
+    return stored_id;
+end
+$$;
+
+comment on function @extschema@.ab_track(text, text, double precision, jsonb, text, text, text, timestamptz, uuid) is $$Records an event in the caller's transaction and returns its id.
+
+event_type exposure with experiment and variant records an assignment made elsewhere. An event that names an experiment counts only there; others count in every experiment the user was exposed to.
+The same user_id, event_id and event_time is the same event: sending it again changes nothing. An event_id without a time must be a UUIDv7.
+Errors (22023): invalid_user_id, invalid_event, invalid_key, variant_required, event_time_required; invalid_event_time (22008); experiment_not_found, variant_not_found (42704).
+
+Example: SELECT ab_track('user_123', 'purchase', 49.90, '{"currency": "EUR"}', event_type => 'purchase');$$;
+
+create or replace function @extschema@.ab_track_batch(
+    user_ids text[],
+    event_ids uuid[],
+    event_times timestamptz[],
+    event_types text[],
+    event_names text[],
+    amounts double precision[],
+    properties text[],
+    experiments text[],
+    variants text[],
+    session_ids text[],
+    workspace text default null
+)
+    returns table (item integer, code text, message text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    return query
+    select * from ab_internal.store_events(ab_internal.workspace_id(ab_track_batch.workspace), user_ids, event_ids, event_times, event_types, event_names,
+        amounts, ab_track_batch.properties, experiments, variants, session_ids);
+end
+$$;
+
+comment on function @extschema@.ab_track_batch(text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text) is $$Records many events in one statement and returns those it refused, each with its place in the arrays from 1; all others are stored, or were already.
+
+The arrays are parallel; properties are JSON texts. Ids, times, types and names must be there: use ab_track() to have them filled in.
+
+Example: SELECT * FROM ab_track_batch('{u1,u2}', ARRAY['0190163d-8694-739b-aea5-966c26f8ad91', '0190163d-8694-739b-aea5-966c26f8ad92']::uuid[], ARRAY[now(), now()], '{custom,custom}', '{clicked,clicked}', '{NULL,NULL}', '{"{}","{}"}', '{NULL,NULL}', '{NULL,NULL}', '{NULL,NULL}');$$;

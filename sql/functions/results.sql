@@ -1,0 +1,49 @@
+-- Results as people ask for them. The numbers are those of view ab.experiment_results.
+create or replace function @extschema@.ab_results(experiment text)
+    returns table (
+        metric text,
+        variant text,
+        is_control boolean,
+        units bigint,
+        conversions bigint,
+        total numeric,
+        mean double precision,
+        variance double precision,
+        ci_low double precision,
+        ci_high double precision,
+        diff double precision,
+        diff_low double precision,
+        diff_high double precision,
+        lift double precision,
+        lift_low double precision,
+        lift_high double precision,
+        p_value double precision,
+        significant boolean,
+        note text
+    )
+    language plpgsql
+    stable
+    parallel safe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_column
+declare
+    wanted constant integer := ab_internal.experiment_id(ab_results.experiment);
+begin
+    return query
+    select
+        r.metric, r.variant, r.is_control, r.units, r.conversions, r.total, r.mean, r.variance, r.ci_low, r.ci_high,
+        r.diff, r.diff_low, r.diff_high, r.lift, r.lift_low, r.lift_high, r.p_value, r.significant, r.note
+    from ab.experiment_results r
+    where r.experiment_id = wanted
+    order by r.is_primary desc, r.metric, r.is_control desc, r.variant_id;
+end
+$$;
+
+comment on function @extschema@.ab_results(text) is $$The results of an experiment as of the last ab_rollup(): one row per metric and variant, the primary metric and the control first.
+
+units: exposed users. conversions: users with at least one event. total: the metric's sum. mean, variance: per user, variance with n - 1. ci: 95 % interval of this variant's mean. diff, lift: against control, absolute and relative. p_value: two-sided, pooled z-test for conversions, Welch's t for the rest. Rates and lifts are fractions. note: why a number is missing or to be read with care.
+Errors: experiment_not_found (42704).
+
+Example: SELECT metric, variant, units, mean, lift, p_value FROM ab_results('checkout_button');$$;

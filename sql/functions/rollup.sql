@@ -1,0 +1,557 @@
+-- From events to state. A batch is what this snapshot sees and the one before did not: by transaction ids, never by time,
+-- so that nothing is missed however late it commits. State and the new cursor are written in one transaction.
+--
+-- Visible "up to the cursor" means: transaction_id < horizon and transaction_id <> all (in_progress).
+create or replace function ab_internal.incarnation()
+    returns bigint
+    language c
+    volatile
+    parallel unsafe
+    as 'MODULE_PATHNAME',
+    'incarnation_wrapper';
+
+comment on function ab_internal.incarnation() is 'what event_transaction() adds to transaction ids of this cluster';
+
+create or replace function ab_internal.add_incarnation(system_identifier bigint)
+    returns smallint
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    added smallint;
+begin
+    -- One at a time, so that two first events after a restore do not take the same number.
+    lock table ab_internal.incarnation in share row exclusive mode;
+    select i.incarnation into added from ab_internal.incarnation i where i.system_identifier = add_incarnation.system_identifier;
+    if not found then
+        insert into ab_internal.incarnation (incarnation, system_identifier)
+        select coalesce(max(i.incarnation), 0) + 1, add_incarnation.system_identifier
+        from ab_internal.incarnation i
+        returning incarnation into added;
+    end if;
+    return added;
+end
+$$;
+
+comment on function ab_internal.add_incarnation(bigint) is 'notes that the database lives in this cluster now';
+
+create or replace function ab_internal.prepare_work_tables()
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    set client_min_messages = warning
+    as $$
+declare
+    member text;
+begin
+    -- Kept for the session, because making tables each second would swell the catalogues. A table that somebody else
+    -- made under our name could carry triggers that would run with our rights.
+    foreach member in array array['ab_batch', 'ab_exposed', 'ab_recount', 'ab_unit_change'] loop
+        if exists (
+            select from pg_class c
+            where c.relnamespace = pg_my_temp_schema()
+                and c.relname = member
+                and c.relowner <> (select r.oid from pg_roles r where r.rolname = current_user)
+        ) then
+            execute format('drop table pg_temp.%I cascade', member);
+        end if;
+    end loop;
+    create temporary table if not exists ab_batch (
+        workspace_id integer,
+        user_id text,
+        event_id uuid,
+        event_time timestamptz,
+        event_type text,
+        event_name text,
+        value double precision,
+        experiment_id integer,
+        variant text
+    ) on commit delete rows;
+    create temporary table if not exists ab_exposed (
+        experiment_id integer,
+        user_id text,
+        variant text,
+        first_exposed_at timestamptz,
+        event_id uuid,
+        is_multiple boolean,
+        old_variant text,
+        old_is_multiple boolean,
+        is_moved boolean
+    ) on commit delete rows;
+    create temporary table if not exists ab_recount (
+        experiment_id integer,
+        metric_id integer,
+        user_id text,
+        old_variant text,
+        variant text,
+        first_exposed_at timestamptz
+    ) on commit delete rows;
+    create temporary table if not exists ab_unit_change (
+        experiment_id integer,
+        metric_id integer,
+        user_id text,
+        old_variant text,
+        old_count bigint,
+        old_total numeric,
+        variant text,
+        event_count bigint,
+        total numeric,
+        latest_event_at timestamptz
+    ) on commit delete rows;
+    -- Usually empty since the last commit; truncating what is empty would still write to the catalogues.
+    if exists (select from pg_temp.ab_batch) or exists (select from pg_temp.ab_exposed)
+        or exists (select from pg_temp.ab_recount) or exists (select from pg_temp.ab_unit_change) then
+        truncate pg_temp.ab_batch, pg_temp.ab_exposed, pg_temp.ab_recount, pg_temp.ab_unit_change;
+    end if;
+end
+$$;
+
+comment on function ab_internal.prepare_work_tables() is 'makes or empties the session''s temporary tables of the roll-up';
+
+create or replace function ab_internal.count_exposures()
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    -- The earliest exposure decides, and of two at the same instant the smaller id, so that order of arrival does not.
+    insert into pg_temp.ab_exposed
+    select
+        n.experiment_id,
+        n.user_id,
+        case when n.is_earlier then n.variant else n.old_variant end,
+        case when n.is_earlier then n.first_exposed_at else n.old_first_exposed_at end,
+        case when n.is_earlier then n.event_id else n.old_event_id end,
+        n.is_multiple or coalesce(n.old_is_multiple or n.old_variant <> n.variant, false),
+        n.old_variant,
+        n.old_is_multiple,
+        n.is_earlier
+    from (
+        select
+            b.*,
+            x.variant as old_variant,
+            x.first_exposed_at as old_first_exposed_at,
+            x.event_id as old_event_id,
+            x.is_multiple as old_is_multiple,
+            x.user_id is null or (b.first_exposed_at, b.event_id) < (x.first_exposed_at, x.event_id) as is_earlier
+        from (
+            select
+                e.experiment_id,
+                e.user_id,
+                (array_agg(e.variant order by e.event_time, e.event_id))[1] as variant,
+                min(e.event_time) as first_exposed_at,
+                (array_agg(e.event_id order by e.event_time, e.event_id))[1] as event_id,
+                min(e.variant) <> max(e.variant) as is_multiple
+            from pg_temp.ab_batch e
+            join ab.experiment using (experiment_id)
+            where e.event_type = 'exposure'
+                and (experiment.stopped_at is null or e.event_time < experiment.stopped_at)
+            group by e.experiment_id, e.user_id
+        ) b
+        left join ab.exposure x using (experiment_id, user_id)
+    ) n;
+    insert into ab.exposure as x (experiment_id, user_id, variant, first_exposed_at, event_id, is_multiple)
+    select e.experiment_id, e.user_id, e.variant, e.first_exposed_at, e.event_id, e.is_multiple
+    from pg_temp.ab_exposed e
+    where e.is_moved or e.is_multiple is distinct from e.old_is_multiple
+    on conflict (user_id, experiment_id) do update
+        set variant = excluded.variant, first_exposed_at = excluded.first_exposed_at, event_id = excluded.event_id, is_multiple = excluded.is_multiple;
+    insert into ab.variant_statistic as s (experiment_id, variant, units, multiple_units)
+    select d.experiment_id, d.variant, sum(d.units), sum(d.multiple_units)
+    from (
+        select e.experiment_id, e.variant, 1 as units, e.is_multiple::integer as multiple_units from pg_temp.ab_exposed e
+        union all
+        select e.experiment_id, e.old_variant, -1, -e.old_is_multiple::integer from pg_temp.ab_exposed e where e.old_variant is not null
+    ) d
+    group by d.experiment_id, d.variant
+    having sum(d.units) <> 0 or sum(d.multiple_units) <> 0
+    on conflict (experiment_id, variant) do update
+        set units = s.units + excluded.units, multiple_units = s.multiple_units + excluded.multiple_units;
+    delete from ab.variant_statistic s
+    using (select distinct e.experiment_id from pg_temp.ab_exposed e) e
+    where s.experiment_id = e.experiment_id
+        and s.units = 0;
+    insert into ab_internal.rollup_progress as p (experiment_id, latest_event_at)
+    select e.experiment_id, max(e.first_exposed_at)
+    from pg_temp.ab_exposed e
+    group by e.experiment_id
+    on conflict (experiment_id) do update
+        set latest_event_at = excluded.latest_event_at
+        where p.latest_event_at < excluded.latest_event_at;
+end
+$$;
+
+comment on function ab_internal.count_exposures() is 'takes the exposures in ab_batch into exposure and variant_statistic, and leaves in ab_exposed whom they touched';
+
+create or replace function ab_internal.recount_units(horizon bigint, in_progress bigint[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    insert into pg_temp.ab_unit_change
+    select
+        r.experiment_id,
+        r.metric_id,
+        r.user_id,
+        r.old_variant,
+        coalesce(u.event_count, 0),
+        coalesce(u.total, 0),
+        r.variant,
+        coalesce(c.event_count, 0),
+        coalesce(c.total, 0),
+        c.latest_event_at
+    from pg_temp.ab_recount r
+    left join ab.unit_metric u using (user_id, experiment_id, metric_id)
+    left join (
+        select
+            w.experiment_id,
+            w.metric_id,
+            w.user_id,
+            count(*) as event_count,
+            case d.kind when 'conversion' then 1 when 'count' then count(*) else sum(coalesce(e.value, 0)::numeric) end as total,
+            max(e.event_time) as latest_event_at
+        from pg_temp.ab_recount w
+        join ab.experiment x on x.experiment_id = w.experiment_id
+        join ab.metric d on d.metric_id = w.metric_id
+        join ab_internal.metric_event e on e.workspace_id = x.workspace_id
+            and e.user_id = w.user_id
+            and e.event_name = d.event_name
+            and e.event_time >= w.first_exposed_at
+            and e.event_time < coalesce(x.stopped_at, 'infinity')
+            and (e.experiment_id is null or e.experiment_id = w.experiment_id)
+            and e.transaction_id < recount_units.horizon
+            and e.transaction_id <> all (recount_units.in_progress)
+        group by w.experiment_id, w.metric_id, w.user_id, d.kind
+    ) c using (experiment_id, metric_id, user_id)
+    where u.user_id is not null
+        or c.user_id is not null;
+end
+$$;
+
+comment on function ab_internal.recount_units(bigint, bigint[]) is 'counts the metrics in ab_recount from the raw events up to that cursor, into ab_unit_change';
+
+create or replace function ab_internal.apply_unit_changes()
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    insert into ab.unit_metric as u (experiment_id, metric_id, user_id, event_count, total)
+    select c.experiment_id, c.metric_id, c.user_id, c.event_count, c.total
+    from pg_temp.ab_unit_change c
+    where c.event_count > 0
+    on conflict (user_id, experiment_id, metric_id) do update
+        set event_count = excluded.event_count, total = excluded.total;
+    delete from ab.unit_metric u
+    using pg_temp.ab_unit_change c
+    where c.event_count = 0
+        and (u.user_id, u.experiment_id, u.metric_id) = (c.user_id, c.experiment_id, c.metric_id);
+    insert into ab.metric_statistic as s (experiment_id, metric_id, variant, conversions, total, total_of_squares)
+    select d.experiment_id, d.metric_id, d.variant, sum(d.units), sum(d.units * d.total), sum(d.units * d.total * d.total)
+    from (
+        select c.experiment_id, c.metric_id, c.variant, 1 as units, c.total from pg_temp.ab_unit_change c where c.event_count > 0
+        union all
+        select c.experiment_id, c.metric_id, c.old_variant, -1, c.old_total from pg_temp.ab_unit_change c where c.old_count > 0
+    ) d
+    group by d.experiment_id, d.metric_id, d.variant
+    on conflict (experiment_id, metric_id, variant) do update
+        set conversions = s.conversions + excluded.conversions, total = s.total + excluded.total, total_of_squares = s.total_of_squares + excluded.total_of_squares;
+    delete from ab.metric_statistic s
+    using (select distinct c.experiment_id, c.metric_id from pg_temp.ab_unit_change c) c
+    where s.experiment_id = c.experiment_id
+        and s.metric_id = c.metric_id
+        and s.conversions = 0;
+    insert into ab_internal.rollup_progress as p (experiment_id, latest_event_at)
+    select c.experiment_id, max(c.latest_event_at)
+    from pg_temp.ab_unit_change c
+    where c.latest_event_at is not null
+    group by c.experiment_id
+    on conflict (experiment_id) do update
+        set latest_event_at = excluded.latest_event_at
+        where p.latest_event_at < excluded.latest_event_at;
+end
+$$;
+
+comment on function ab_internal.apply_unit_changes() is 'writes ab_unit_change to unit_metric, and the difference it makes to metric_statistic';
+
+create or replace function ab_internal.count_batch(horizon bigint, in_progress bigint[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    analyze pg_temp.ab_batch;
+    perform ab_internal.count_exposures();
+    analyze pg_temp.ab_exposed;
+    -- Whoever was exposed just now, or earlier than was known, is counted from the raw events: some may have come before.
+    insert into pg_temp.ab_recount
+    select e.experiment_id, m.metric_id, e.user_id, e.old_variant, e.variant, e.first_exposed_at
+    from pg_temp.ab_exposed e
+    join ab.experiment_metric m on m.experiment_id = e.experiment_id and m.is_counted
+    where e.is_moved;
+    analyze pg_temp.ab_recount;
+    perform ab_internal.recount_units(count_batch.horizon, count_batch.in_progress);
+    -- For everybody else the events of the batch are added.
+    insert into pg_temp.ab_unit_change
+    select
+        c.experiment_id,
+        c.metric_id,
+        c.user_id,
+        c.variant,
+        coalesce(u.event_count, 0),
+        coalesce(u.total, 0),
+        c.variant,
+        coalesce(u.event_count, 0) + c.event_count,
+        case c.kind when 'conversion' then 1 when 'count' then coalesce(u.event_count, 0) + c.event_count else coalesce(u.total, 0) + c.total end,
+        c.latest_event_at
+    from (
+        select
+            m.experiment_id,
+            m.metric_id,
+            b.user_id,
+            x.variant,
+            d.kind,
+            count(*) as event_count,
+            sum(coalesce(b.value, 0)::numeric) as total,
+            max(b.event_time) as latest_event_at
+        from pg_temp.ab_batch b
+        join ab.metric d on d.workspace_id = b.workspace_id and d.event_name = b.event_name
+        join ab.exposure x on x.user_id = b.user_id
+        join ab.experiment_metric m on m.metric_id = d.metric_id and m.experiment_id = x.experiment_id and m.is_counted
+        join ab.experiment e on e.experiment_id = x.experiment_id
+        where b.event_type <> 'exposure'
+            and b.event_time >= x.first_exposed_at
+            and b.event_time < coalesce(e.stopped_at, 'infinity')
+            and (b.experiment_id is null or b.experiment_id = x.experiment_id)
+            and not exists (
+                select from pg_temp.ab_exposed moved
+                where moved.experiment_id = x.experiment_id
+                    and moved.user_id = x.user_id
+                    and moved.is_moved
+            )
+        group by m.experiment_id, m.metric_id, b.user_id, x.variant, d.kind
+    ) c
+    left join ab.unit_metric u using (user_id, experiment_id, metric_id);
+    analyze pg_temp.ab_unit_change;
+    perform ab_internal.apply_unit_changes();
+end
+$$;
+
+comment on function ab_internal.count_batch(bigint, bigint[]) is 'takes ab_batch into the state, whose cursor will then be the one given';
+
+create or replace function ab_internal.count_added_metrics(horizon bigint, in_progress bigint[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    added record;
+begin
+    for added in
+        select m.experiment_id, m.metric_id
+        from ab.experiment_metric m
+        where not m.is_counted
+        order by m.experiment_id, m.metric_id
+    loop
+        truncate pg_temp.ab_recount, pg_temp.ab_unit_change;
+        delete from ab.unit_metric u where u.experiment_id = added.experiment_id and u.metric_id = added.metric_id;
+        delete from ab.metric_statistic s where s.experiment_id = added.experiment_id and s.metric_id = added.metric_id;
+        insert into pg_temp.ab_recount
+        select x.experiment_id, added.metric_id, x.user_id, null, x.variant, x.first_exposed_at
+        from ab.exposure x
+        where x.experiment_id = added.experiment_id;
+        analyze pg_temp.ab_recount;
+        perform ab_internal.recount_units(count_added_metrics.horizon, count_added_metrics.in_progress);
+        perform ab_internal.apply_unit_changes();
+        update ab.experiment_metric m
+        set is_counted = true
+        where m.experiment_id = added.experiment_id
+            and m.metric_id = added.metric_id;
+    end loop;
+end
+$$;
+
+comment on function ab_internal.count_added_metrics(bigint, bigint[]) is 'counts metrics added since the last time from the raw events up to that cursor';
+
+create or replace function ab_internal.rebuild(experiment_id integer, horizon bigint, in_progress bigint[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    truncate pg_temp.ab_batch, pg_temp.ab_exposed;
+    delete from ab.unit_metric s where s.experiment_id = rebuild.experiment_id;
+    delete from ab.metric_statistic s where s.experiment_id = rebuild.experiment_id;
+    delete from ab.exposure x
+    using ab.experiment e
+    where x.experiment_id = rebuild.experiment_id
+        and e.experiment_id = rebuild.experiment_id
+        and x.first_exposed_at >= e.stopped_at;
+    insert into pg_temp.ab_batch
+    select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant
+    from ab_internal.exposure_event e
+    where e.experiment_id = rebuild.experiment_id
+        and e.transaction_id < rebuild.horizon
+        and e.transaction_id <> all (rebuild.in_progress);
+    analyze pg_temp.ab_batch;
+    perform ab_internal.count_exposures();
+    delete from ab.variant_statistic s where s.experiment_id = rebuild.experiment_id;
+    insert into ab.variant_statistic (experiment_id, variant, units, multiple_units)
+    select x.experiment_id, x.variant, count(*), count(*) filter (where x.is_multiple)
+    from ab.exposure x
+    where x.experiment_id = rebuild.experiment_id
+    group by x.experiment_id, x.variant;
+    delete from ab_internal.rollup_progress p where p.experiment_id = rebuild.experiment_id;
+    insert into ab_internal.rollup_progress (experiment_id, latest_event_at)
+    select x.experiment_id, max(x.first_exposed_at)
+    from ab.exposure x
+    where x.experiment_id = rebuild.experiment_id
+    group by x.experiment_id;
+    update ab.experiment_metric m set is_counted = false where m.experiment_id = rebuild.experiment_id;
+    perform ab_internal.count_added_metrics(rebuild.horizon, rebuild.in_progress);
+end
+$$;
+
+comment on function ab_internal.rebuild(integer, bigint, bigint[]) is 'makes an experiment''s state anew from exposures and raw events up to that cursor';
+
+create or replace function @extschema@.ab_rollup(wait boolean default true)
+    returns bigint
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    lock_class constant integer := 'ab_internal.rollup_cursor'::regclass::oid::integer;
+    -- A slice that reads less than this makes the next one wider, one that reads ten times more makes it narrower.
+    wanted_rows constant bigint := 20000;
+    base bigint;
+    snapshot pg_snapshot;
+    newest bigint;
+    running bigint[];
+    lower_bound bigint;
+    upper_bound bigint;
+    before bigint[];
+    after bigint[];
+    width bigint := 1000;
+    rows_read bigint;
+    late_rows bigint;
+    events bigint := 0;
+    stopped record;
+begin
+    perform ab_internal.make_partitions();
+    -- First the lock, then the cursor, then the snapshot: a snapshot taken while waiting would be older than the cursor.
+    if coalesce(ab_rollup.wait, true) then
+        perform pg_advisory_xact_lock(lock_class, 0);
+    elsif not pg_try_advisory_xact_lock(lock_class, 0) then
+        return null;
+    end if;
+    insert into ab_internal.rollup_cursor (horizon, in_progress, ran_at)
+    values (0, '{}', clock_timestamp())
+    on conflict do nothing;
+    select c.horizon, c.in_progress into lower_bound, before from ab_internal.rollup_cursor c for update;
+    base := ab_internal.incarnation();
+    snapshot := pg_current_snapshot();
+    newest := base + pg_snapshot_xmax(snapshot)::text::bigint;
+    -- This very transaction counts as running: what it writes after this call belongs to a later batch.
+    running := array(select base + x::text::bigint from pg_snapshot_xip(snapshot) x) || (base + pg_current_xact_id()::text::bigint);
+    perform ab_internal.prepare_work_tables();
+    while lower_bound < newest loop
+        -- Below base: the rest of what came from another cluster by dump and restore; all of it is committed.
+        upper_bound := case when lower_bound < base then base else least(lower_bound + width, newest) end;
+        after := array(select r from unnest(running) r where r < upper_bound);
+        insert into pg_temp.ab_batch
+        select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant
+        from ab.event e
+        where e.transaction_id >= lower_bound
+            and e.transaction_id < upper_bound
+            and e.transaction_id <> all (after)
+            and (e.event_type = 'exposure' or exists (select from ab.metric m where m.workspace_id = e.workspace_id and m.event_name = e.event_name));
+        get diagnostics rows_read = row_count;
+        if cardinality(before) > 0 then
+            insert into pg_temp.ab_batch
+            select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant
+            from ab.event e
+            where e.transaction_id = any (before)
+                and e.transaction_id <> all (after)
+                and (e.event_type = 'exposure' or exists (select from ab.metric m where m.workspace_id = e.workspace_id and m.event_name = e.event_name));
+            get diagnostics late_rows = row_count;
+            rows_read := rows_read + late_rows;
+        end if;
+        if rows_read > 0 then
+            perform ab_internal.count_batch(upper_bound, after);
+            perform ab_internal.prepare_work_tables();
+            events := events + rows_read;
+        end if;
+        width := case when rows_read < wanted_rows then width * 8 when rows_read > wanted_rows * 10 then greatest(width / 8, 1) else width end;
+        lower_bound := upper_bound;
+        before := after;
+    end loop;
+    update ab_internal.rollup_cursor
+    set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp();
+    -- Stopped at a time before something already counted, because a clock ran ahead or the stop was dated back.
+    for stopped in
+        select p.experiment_id
+        from ab_internal.rollup_progress p
+        join ab.experiment x using (experiment_id)
+        where x.stopped_at <= p.latest_event_at
+        order by p.experiment_id
+    loop
+        perform ab_internal.rebuild(stopped.experiment_id, lower_bound, before);
+    end loop;
+    perform ab_internal.count_added_metrics(lower_bound, before);
+    return events;
+end
+$$;
+
+comment on function @extschema@.ab_rollup(boolean) is $$Brings results up to date with every committed event and returns how many it read; NULL when wait is false and another roll-up is running.
+
+Gateways call it each second; without one, call it from any scheduler. It costs by the new events, not by those stored. Events of the calling transaction itself are left to the next call.
+
+Example: SELECT ab_rollup();$$;
+
+create or replace function @extschema@.ab_rebuild(experiment text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    wanted integer;
+    reached record;
+begin
+    wanted := ab_internal.experiment_id(ab_rebuild.experiment);
+    perform pg_advisory_xact_lock('ab_internal.rollup_cursor'::regclass::oid::integer, 0);
+    select c.horizon, c.in_progress into reached from ab_internal.rollup_cursor c for update;
+    if found then
+        perform ab_internal.prepare_work_tables();
+        perform ab_internal.rebuild(wanted, reached.horizon, reached.in_progress);
+    end if;
+end
+$$;
+
+comment on function @extschema@.ab_rebuild(text) is $$Makes the results of an experiment anew from its exposures and raw events, up to where ab_rollup() has come. The outcome is the same: run it to convince yourself.
+
+Errors: experiment_not_found (42704).
+
+Example: SELECT ab_rebuild('checkout_button');$$;

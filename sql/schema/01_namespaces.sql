@@ -1,0 +1,13 @@
+-- What users may name lives in ab and in the extension's schema; what nobody should call lives in ab_internal.
+create schema ab;
+
+comment on schema ab is 'pg_ab: tables and views of experiments, events and results';
+
+create schema ab_internal;
+
+comment on schema ab_internal is 'pg_ab: its inside; nothing here is an interface';
+
+create domain ab.key as text
+    constraint key_check check (value collate "C" ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$');
+
+comment on domain ab.key is 'name of a workspace, experiment, variant, metric or salt: letters, digits, "_", "." and "-", starting with a letter or digit, at most 128 bytes; no colon, because the colon separates what is hashed';

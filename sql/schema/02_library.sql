@@ -1,0 +1,21 @@
+-- Functions of the shared library that the tables themselves need; the rest is declared in functions/.
+create function ab_internal.event_transaction()
+    returns bigint
+    language c
+    volatile
+    parallel unsafe
+    as 'MODULE_PATHNAME',
+    'event_transaction_wrapper';
+
+comment on function ab_internal.event_transaction() is 'the calling top-level transaction: incarnation << 48 | 64-bit transaction id, where the incarnation counts the clusters this database has lived in, so that ids stay ascending across dump and restore';
+
+-- Empty for ever. Invalidating its relation cache entry is the signal that configuration has changed: PostgreSQL
+-- carries it to every backend, standbys included, exactly when the change commits.
+create table ab_internal.config_signal (
+);
+
+-- Which clusters this database has lived in. Written by the first event after CREATE EXTENSION or after a restore.
+create table ab_internal.incarnation (
+    incarnation smallint primary key,
+    system_identifier bigint not null unique
+);

@@ -1,0 +1,51 @@
+-- Raw events: one table for each class of retention (docs/adr/0002-event-tables.md), partitioned by day in UTC.
+--
+-- The parents have no key and no partition: a key would be dumped twice, and a partition made here would lose its
+-- rows on restore. ab_internal.make_partitions() gives each partition its unique index.
+create table ab.event_other (
+    workspace_id integer not null,
+    user_id text not null,
+    event_id uuid not null,
+    event_time timestamptz not null,
+    event_type text not null,
+    event_name text not null,
+    value double precision,
+    properties jsonb not null default '{}',
+    experiment_id integer,
+    variant text,
+    session_id text,
+    received_at timestamptz not null default clock_timestamp(),
+    transaction_id bigint not null default ab_internal.event_transaction(),
+    constraint event_user_id_check check (octet_length(user_id) between 1 and 512),
+    constraint event_type_check check (event_type collate "C" ~ '^[a-z][a-z0-9_]{0,63}$'),
+    constraint event_name_check check (octet_length(event_name) between 1 and 256),
+    constraint event_value_check check (value between '-1.7976931348623157e308' and '1.7976931348623157e308'),
+    constraint event_properties_check check (jsonb_typeof(properties) = 'object' and octet_length(properties::text) <= 65536),
+    constraint event_variant_check check (event_type <> 'exposure' or (experiment_id is not null and variant is not null))
+)
+partition by range (event_time);
+
+comment on table ab.event_other is 'raw events that are neither exposures nor conversions; read them all through ab.event';
+
+comment on column ab.event_other.transaction_id is 'top-level transaction that wrote the event, as ab_rollup() orders by it';
+
+create table ab.event_exposure (like ab.event_other including defaults including constraints)
+partition by range (event_time);
+
+comment on table ab.event_exposure is 'raw events of type exposure; read them all through ab.event';
+
+create table ab.event_conversion (like ab.event_other including defaults including constraints)
+partition by range (event_time);
+
+comment on table ab.event_conversion is 'raw events of types conversion and purchase; read them all through ab.event';
+
+-- Events of days that have no partition: tracking never fails because nobody made one.
+create table ab.event_overflow (like ab.event_other including defaults including constraints);
+
+create unique index event_overflow_identity_idx on ab.event_overflow (workspace_id, user_id, event_id, event_time);
+
+create index event_overflow_transaction_id_idx on ab.event_overflow using brin (transaction_id);
+
+create index event_overflow_event_time_idx on ab.event_overflow using brin (event_time);
+
+comment on table ab.event_overflow is 'raw events of days without a partition; read them all through ab.event';

@@ -1,0 +1,20 @@
+-- Everything named here is the user's: pg_dump must carry it.
+do $$
+declare
+    member regclass;
+begin
+    foreach member in array array[
+        'ab.workspace', 'ab.workspace_workspace_id_seq',
+        'ab.experiment', 'ab.experiment_experiment_id_seq',
+        'ab.variant', 'ab.variant_variant_id_seq',
+        'ab.phase', 'ab.variant_range',
+        'ab.metric', 'ab.metric_metric_id_seq',
+        'ab.experiment_metric',
+        'ab.event_overflow', 'ab.exposure', 'ab.unit_metric', 'ab.variant_statistic', 'ab.metric_statistic',
+        'ab_internal.incarnation', 'ab_internal.rollup_cursor', 'ab_internal.rollup_progress'
+    ]::regclass[]
+    loop
+        perform pg_extension_config_dump(member, '');
+    end loop;
+end
+$$;
