@@ -13,6 +13,6 @@ pub mod error;
 pub mod event;
 pub mod experiment;
 pub mod key;
-// pub mod statistics;
+pub mod statistics;
 
 pub use error::{Code, Error, Kind};

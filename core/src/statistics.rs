@@ -1,1 +1,179 @@
+//! Tests and intervals for experiment results, from sufficient statistics only.
+//!
+//! Why this module exists: every number that decides an experiment is computed here, once, so that SQL, HTTP and tests
+//! show the same figures, and so that they can be proved against SciPy, statsmodels and mpmath without a database.
+//!
+//! Conventions, the same in every function:
+//!
+//! * The control is the first arm, the treatment the second; a difference is treatment minus control.
+//! * Rates and lifts are fractions: 0.05 is 5 %. Variances are sample variances (n − 1). `alpha` is the error rate, 0.05
+//!   for a 95 % interval.
+//! * Impossible arguments (NaN, infinities, negative counts or variances, more conversions than users, `alpha` outside
+//!   (0, 1)) are an [`InvalidArgument`]. Data that cannot answer the question is not an error: the figures that do not
+//!   exist are `None` and [`Note`] says why. No number is made up.
+//! * The open end of a one-sided interval is infinite.
+//! * p-values come from survival functions and stay exact down to about 10⁻³⁰⁰; below that they are 0.
+
+pub mod comparison;
 pub mod distribution;
+pub mod lift;
+pub mod mean;
+pub mod proportion;
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An argument that no data can have; SQLSTATE 22023 in SQL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidArgument {
+    /// The argument's name as in the SQL functions (`n1`, `mean2`, `alpha`, …).
+    pub argument: &'static str,
+    /// What is wrong with it and what to pass instead.
+    pub message: String,
+}
+
+impl InvalidArgument {
+    fn new(argument: &'static str, value: impl fmt::Display, requirement: &str) -> InvalidArgument {
+        InvalidArgument { argument, message: format!("{argument} must be {requirement}, not {value}") }
+    }
+}
+
+/// Why some figures of a result are missing, or what to keep in mind when reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// Too few users for this method: none for a proportion, fewer than two for a mean.
+    TooFewUnits,
+    /// All users of every arm have the same value, so that the data says nothing about chance.
+    ZeroVariance,
+    /// The control's mean is not distinguishable from zero: a relative lift has no bounds (or does not exist).
+    ControlNearZero,
+    /// An expected count is below five: the normal approximation behind the p-value is rough.
+    SmallCounts,
+    /// The figures leave the range of a double.
+    Overflow,
+}
+
+impl Note {
+    /// The stable name, as in the `note` column of SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Note::TooFewUnits => "too_few_units",
+            Note::ZeroVariance => "zero_variance",
+            Note::ControlNearZero => "control_near_zero",
+            Note::SmallCounts => "small_counts",
+            Note::Overflow => "overflow",
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The hypothesis a test looks for, and with it the shape of its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Alternative {
+    /// The treatment differs from the control in either direction.
+    #[default]
+    TwoSided,
+    /// The treatment is greater than the control.
+    Greater,
+    /// The treatment is less than the control.
+    Less,
+}
+
+impl Alternative {
+    /// `two-sided`, `greater` or `less`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Alternative::TwoSided => "two-sided",
+            Alternative::Greater => "greater",
+            Alternative::Less => "less",
+        }
+    }
+
+    /// The p-value of a statistic whose distribution under the null hypothesis is symmetric about 0.
+    fn p_value(self, statistic: f64, two_sided: impl Fn(f64) -> f64) -> f64 {
+        let both_tails = two_sided(statistic);
+        let supports = match self {
+            Alternative::TwoSided => return both_tails,
+            Alternative::Greater => statistic > 0.0,
+            Alternative::Less => statistic < 0.0,
+        };
+        if supports { 0.5 * both_tails } else { 1.0 - 0.5 * both_tails }
+    }
+
+    /// The interval that inverts the test: `bounds` gives the two-sided one for a critical value ≥ 0, `critical` the
+    /// critical value for the area of both tails together.
+    fn interval(
+        self,
+        alpha: f64,
+        critical: impl Fn(f64) -> f64,
+        bounds: impl Fn(f64) -> Option<(f64, f64)>,
+    ) -> Option<(f64, f64)> {
+        if self == Alternative::TwoSided {
+            return bounds(critical(alpha));
+        }
+        // A one-sided interval wider than half has its bound on the far side of the estimate.
+        let (low, high) = if alpha <= 0.5 {
+            bounds(critical(2.0 * alpha))?
+        } else {
+            let (low, high) = bounds(critical(2.0 * (1.0 - alpha)))?;
+            (high, low)
+        };
+        match self {
+            Alternative::Less => Some((f64::NEG_INFINITY, high)),
+            _ => Some((low, f64::INFINITY)),
+        }
+    }
+}
+
+impl FromStr for Alternative {
+    type Err = InvalidArgument;
+
+    fn from_str(text: &str) -> Result<Alternative, InvalidArgument> {
+        match text {
+            "two-sided" => Ok(Alternative::TwoSided),
+            "greater" => Ok(Alternative::Greater),
+            "less" => Ok(Alternative::Less),
+            _ => Err(InvalidArgument::new(
+                "alternative",
+                format_args!("\"{}\"", text.escape_debug()),
+                "\"two-sided\", \"greater\" or \"less\"",
+            )),
+        }
+    }
+}
+
+/// An estimate of one arm and its two-sided interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// The mean or proportion itself; `None` without users.
+    pub estimate: Option<f64>,
+    /// Lower bound at `1 − alpha`.
+    pub low: Option<f64>,
+    /// Upper bound at `1 − alpha`.
+    pub high: Option<f64>,
+    /// Why a figure is missing.
+    pub note: Option<Note>,
+}
+
+fn check_alpha(alpha: f64) -> Result<(), InvalidArgument> {
+    if alpha > 0.0 && alpha < 1.0 {
+        Ok(())
+    } else {
+        Err(InvalidArgument::new("alpha", alpha, "strictly between 0 and 1"))
+    }
+}
+
+fn check_count(argument: &'static str, count: i64) -> Result<(), InvalidArgument> {
+    if count >= 0 { Ok(()) } else { Err(InvalidArgument::new(argument, count, "0 or more")) }
+}
+
+/// Separates a pair of bounds into two columns.
+fn columns(bounds: Option<(f64, f64)>) -> (Option<f64>, Option<f64>) {
+    (bounds.map(|(low, _)| low), bounds.map(|(_, high)| high))
+}

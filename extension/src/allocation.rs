@@ -14,18 +14,20 @@ fn layout(
     to_buckets: Vec<i32>,
     variants: Vec<i32>,
     weights: Vec<i64>,
-) -> Result<TableIterator<'static, (name!(from_bucket, i32), name!(to_bucket, i32), name!(variant, i32))>, ErrorReport> {
+) -> Result<
+    TableIterator<'static, (name!(from_bucket, i32), name!(to_bucket, i32), name!(variant, i32))>,
+    ErrorReport,
+> {
     let previous: Vec<Range> = from_buckets
         .into_iter()
         .zip(to_buckets)
         .zip(variants)
         .map(|((from, to), variant)| Range { from: from as u32, to: to as u32, variant: variant as usize })
         .collect();
-    let weights: Vec<u64> = weights
-        .into_iter()
-        .map(u64::try_from)
-        .collect::<Result<_, _>>()
-        .map_err(|_| report(Error::new(Code::InvalidVariants, "a weight is negative", "use weights above zero")))?;
+    let weights: Vec<u64> =
+        weights.into_iter().map(u64::try_from).collect::<Result<_, _>>().map_err(|_| {
+            report(Error::new(Code::InvalidVariants, "a weight is negative", "use weights above zero"))
+        })?;
     let parts = parts_per_million(&weights).map_err(report)?;
     let ranges = lay_out(&previous, &parts);
     Ok(TableIterator::new(

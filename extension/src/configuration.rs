@@ -79,7 +79,8 @@ extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _argument:
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PARALLEL_ABORT};
     use pg_sys::XactEvent::{XACT_EVENT_PARALLEL_COMMIT, XACT_EVENT_PREPARE};
     let aborted = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT);
-    let ended = aborted || matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE);
+    let ended =
+        aborted || matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE);
     if (aborted && LOADED.get()) || (ended && LOADED_IN_PARALLEL.get()) {
         count_up();
     }

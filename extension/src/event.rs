@@ -43,7 +43,11 @@ fn identify_event_time(
     let now = now();
     let identity = event::identify(Some(&id.to_string()), given, id, now).map_err(report)?;
     TimestampWithTimeZone::try_from(identity.event_time - POSTGRES_EPOCH).map_err(|_| {
-        report(ab_core::Error::new(ab_core::Code::InvalidEventTime, "event time is out of range", "send another time"))
+        report(ab_core::Error::new(
+            ab_core::Code::InvalidEventTime,
+            "event time is out of range",
+            "send another time",
+        ))
     })
 }
 

@@ -11,6 +11,7 @@ mod event;
 mod incarnation;
 mod owner;
 mod statement;
+mod statistics;
 mod workspace;
 
 pgrx::pg_module_magic!(name, version);

@@ -36,7 +36,10 @@ pub fn first_text(query: &CStr, arguments: &[&str], writes: bool) -> Option<Stri
     let pushes = !writes && !unsafe { pg_sys::IsInParallelMode() };
     // SAFETY: connect, execute and finish are paired, and the result is copied in between. An error leaves by unwinding
     // and ends the transaction or subtransaction, which releases the connection and the snapshot.
-    #[expect(unsafe_code, reason = "pgrx's own interface would assign a transaction id or choose the snapshot itself")]
+    #[expect(
+        unsafe_code,
+        reason = "pgrx's own interface would assign a transaction id or choose the snapshot itself"
+    )]
     unsafe {
         if pushes {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
@@ -101,7 +104,8 @@ impl Identity {
             pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
             pg_sys::SetUserIdAndSecContext(
                 owner,
-                before.context | (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION) as i32,
+                before.context
+                    | (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION) as i32,
             );
         }
         before

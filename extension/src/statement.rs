@@ -25,7 +25,10 @@ thread_local! {
     static SERIAL: Cell<u64> = const { Cell::new(0) };
 }
 
-#[expect(unsafe_code, reason = "functions of the server that pgrx would wrap at a cost we cannot pay for each row")]
+#[expect(
+    unsafe_code,
+    reason = "functions of the server that pgrx would wrap at a cost we cannot pay for each row"
+)]
 mod server {
     use pgrx::pg_sys;
 

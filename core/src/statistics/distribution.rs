@@ -21,9 +21,6 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-/// The two-sided area below which the normal quantile is the only thing asked of statrs: its inverse is good to the last
-/// digit, its distribution function is not (10⁻¹⁰).
-///
 /// Bound on the terms of the series and on the steps of the continued fraction. Over df 1…10¹⁸ neither needs more than
 /// 150; a loop that reached the bound would still end.
 const STEPS: u32 = 500;
@@ -46,7 +43,8 @@ pub fn normal_critical(area: f64) -> f64 {
     if !(area > 0.0 && area <= 1.0) {
         return f64::NAN;
     }
-    // The argument is checked because statrs panics on what it does not like.
+    // The only thing asked of statrs: its inverse is good to the last digit, its distribution function (10⁻¹⁰) is not.
+    // The argument is checked above because statrs panics on what it does not like.
     -Normal::standard().inverse_cdf(0.5 * area)
 }
 
@@ -84,9 +82,9 @@ pub fn student_critical(area: f64, df: f64) -> f64 {
         let areas = Areas::of(t, df);
         // The smaller of the two areas is the one that determines t well.
         let step = if area <= 0.5 {
-            (areas.outside / area).ln() * areas.outside / (2.0 * areas.elasticity)
+            (areas.ln_outside - area.ln()) * areas.outside_share
         } else {
-            ((1.0 - area) / areas.inside).ln() * areas.inside / (2.0 * areas.elasticity)
+            ((1.0 - area) / areas.inside).ln() * areas.inside_share
         };
         let next = t * step.exp();
         if !next.is_finite() || next <= 0.0 {
@@ -108,27 +106,48 @@ struct Areas {
     inside: f64,
     /// P(|T| > t).
     outside: f64,
-    /// t·f(t) with f the density: half the change of either area with ln t.
-    elasticity: f64,
+    /// ln P(|T| > t), also where the area itself is below the range of f64.
+    ln_outside: f64,
+    /// −d ln t / d ln P(|T| > t).
+    outside_share: f64,
+    /// d ln t / d ln P(|T| < t).
+    inside_share: f64,
 }
 
 impl Areas {
     /// For finite `df` > 0 and `t` ≥ 0. With a = df/2 and x = df/(df + t²), the outside area is the regularised
-    /// incomplete beta function I_x(a, ½) and t·f(t) is its prefactor x^a·(1−x)^½ / B(a, ½).
+    /// incomplete beta function I_x(a, ½). Its prefactor x^a·(1−x)^½ / B(a, ½) is t·f(t) with f the density, which is
+    /// half the change of either area with ln t.
     fn of(t: f64, df: f64) -> Areas {
         let a = 0.5 * df;
         let ratio = t * t / df;
-        // y = 1 − x and x, each without cancellation, and ln x also where t² overflows.
+        // x and 1 − x, each without cancellation, and ln x also where t² overflows.
         let x = 1.0 / (1.0 + ratio);
         let y = 1.0 / (1.0 + 1.0 / ratio);
         let ln_x = if ratio < 1e17 { -ratio.ln_1p() } else { df.ln() - 2.0 * t.ln() };
-        let elasticity = (a * ln_x).exp() * (y / PI).sqrt() * half_step_gamma_ratio(a);
+        let constant = (y / PI).sqrt() * half_step_gamma_ratio(a);
+        let power = (a * ln_x).exp();
         if t * t < 3.0 {
-            let inside = (2.0 * elasticity * centre_series(a, y)).min(1.0);
-            Areas { inside, outside: 1.0 - inside, elasticity }
+            let series = 2.0 * centre_series(a, y);
+            let inside = (power * constant * series).min(1.0);
+            let outside = 1.0 - inside;
+            Areas {
+                inside,
+                outside,
+                ln_outside: outside.ln(),
+                outside_share: outside / (2.0 * power * constant),
+                inside_share: 0.5 * series,
+            }
         } else {
-            let outside = elasticity / tail_fraction(a, x, t * t);
-            Areas { inside: 1.0 - outside, outside, elasticity }
+            let fraction = tail_fraction(a, x, t * t);
+            let outside = power * (constant / fraction);
+            Areas {
+                inside: 1.0 - outside,
+                outside,
+                ln_outside: a * ln_x + (constant / fraction).ln(),
+                outside_share: 0.5 / fraction,
+                inside_share: (1.0 - outside) / (2.0 * power * constant),
+            }
         }
     }
 }
@@ -170,16 +189,13 @@ fn centre_series(a: f64, y: f64) -> f64 {
 fn tail_fraction(a: f64, x: f64, t2: f64) -> f64 {
     // a·y − x/2 + 1, whose two first terms cancel to the last digit when written so.
     let base = if t2.is_finite() { 0.5 * x * (t2 - 1.0) + 1.0 } else { a + 1.0 };
-    let denominator = |m: f64| {
-        m + m * (0.5 - m) * x / (a + 2.0 * m - 1.0) + (a + m) / (a + 2.0 * m + 1.0) * (base + m * (2.0 - x))
-    };
-    let mut value = denominator(0.0);
+    let mut value = a / (a + 1.0) * base;
     let (mut c, mut d) = (value, 0.0);
     for m in 1..=STEPS {
         let m = f64::from(m);
         let middle = a + 2.0 * m - 1.0;
         let numerator = (a + m - 1.0) / middle * ((a + m - 0.5) / middle) * m * (0.5 - m) * x * x;
-        let b = denominator(m);
+        let b = m + m * (0.5 - m) * x / middle + (a + m) / (middle + 2.0) * (base + m * (2.0 - x));
         d = 1.0 / (b + numerator * d);
         c = b + numerator / c;
         let change = c * d;

@@ -1,0 +1,187 @@
+//! Means of one value per user: Welch's test of two arms and the t interval of one.
+//!
+//! Why this module exists: revenue and counts per user have unequal variances and unequal arms as a rule, so the variances
+//! are never pooled (Welch 1947, Biometrika 34; degrees of freedom by Satterthwaite 1946), and the t distribution is used
+//! at every size, where others switch to the normal one.
+
+use super::distribution::{student_critical, student_two_sided};
+use super::lift::{Estimate, Lift};
+use super::{Alternative, Interval, InvalidArgument, Note, check_alpha, check_count, columns};
+
+/// What has to be known of an arm: one value per user, users without an event included as 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Users.
+    pub n: i64,
+    /// Mean over users; ignored without users, but never NaN.
+    pub mean: f64,
+    /// Sample variance (n − 1) over users; ignored with fewer than two, but never NaN.
+    pub variance: f64,
+}
+
+impl Sample {
+    fn check(&self, names: [&'static str; 3]) -> Result<(), InvalidArgument> {
+        check_count(names[0], self.n)?;
+        if !self.mean.is_finite() {
+            return Err(InvalidArgument::new(names[1], self.mean, "a finite number"));
+        }
+        if !(self.variance.is_finite() && self.variance >= 0.0) {
+            return Err(InvalidArgument::new(names[2], self.variance, "a finite number, 0 or more"));
+        }
+        Ok(())
+    }
+
+    /// Variance of the mean.
+    fn error_variance(&self) -> f64 {
+        self.variance / self.n as f64
+    }
+}
+
+/// Welch's test and its intervals.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WelchTest {
+    /// Treatment mean minus control mean; `None` when an arm has no users.
+    pub diff: Option<f64>,
+    /// Standard error of the difference.
+    pub standard_error: Option<f64>,
+    /// t, the difference in standard errors; `None` where both are 0.
+    pub statistic: Option<f64>,
+    /// Welch–Satterthwaite degrees of freedom.
+    pub degrees_of_freedom: Option<f64>,
+    /// P(a difference this extreme | no difference).
+    pub p_value: Option<f64>,
+    /// Lower bound of the difference.
+    pub low: Option<f64>,
+    /// Upper bound of the difference.
+    pub high: Option<f64>,
+    /// The lift relative to the control, with Fieller's bounds at the test's own t critical value.
+    pub lift: Lift,
+    /// Why a figure is missing; a lift's own reason is here only if nothing else is missing.
+    pub note: Option<Note>,
+}
+
+impl WelchTest {
+    /// The point estimates alone, for data that allows nothing more.
+    fn without_inference(diff: Option<f64>, lift: Lift, note: Note) -> WelchTest {
+        WelchTest {
+            diff,
+            standard_error: None,
+            statistic: None,
+            degrees_of_freedom: None,
+            p_value: None,
+            low: None,
+            high: None,
+            lift,
+            note: Some(note),
+        }
+    }
+}
+
+/// Welch's t test of the difference of two means, with its interval and the relative lift.
+///
+/// Edges: an arm with fewer than two users gives [`Note::TooFewUnits`] and point estimates only. Two variances of 0 give
+/// p = 1 and the interval (0, 0) when the means are equal, otherwise no p-value and [`Note::ZeroVariance`]. One variance
+/// of 0 is an ordinary case.
+///
+/// # Errors
+/// [`InvalidArgument`] for a negative `n`, a mean or variance that is not finite, a negative variance, or an `alpha`
+/// outside (0, 1).
+pub fn welch_test(
+    control: Sample,
+    treatment: Sample,
+    alpha: f64,
+    alternative: Alternative,
+) -> Result<WelchTest, InvalidArgument> {
+    control.check(["n1", "mean1", "var1"])?;
+    treatment.check(["n2", "mean2", "var2"])?;
+    check_alpha(alpha)?;
+    if control.n == 0 || treatment.n == 0 {
+        return Ok(WelchTest::without_inference(None, Lift::MISSING, Note::TooFewUnits));
+    }
+    let diff = treatment.mean - control.mean;
+    if !diff.is_finite() {
+        return Ok(WelchTest::without_inference(None, Lift::MISSING, Note::Overflow));
+    }
+    let point = Lift::point(diff, control.mean);
+    if control.n < 2 || treatment.n < 2 {
+        return Ok(WelchTest::without_inference(Some(diff), point, Note::TooFewUnits));
+    }
+    if control.variance == 0.0 && treatment.variance == 0.0 {
+        let test = WelchTest::without_inference(Some(diff), point, Note::ZeroVariance);
+        let test = WelchTest { standard_error: Some(0.0), ..test };
+        if diff != 0.0 {
+            return Ok(test);
+        }
+        let sure = point.lift.map(|_| 0.0);
+        let lift = Lift { low: sure, high: sure, ..point };
+        return Ok(WelchTest {
+            p_value: Some(1.0),
+            low: Some(0.0),
+            high: Some(0.0),
+            lift,
+            note: lift.note,
+            ..test
+        });
+    }
+    let (control_error, treatment_error) = (control.error_variance(), treatment.error_variance());
+    let variance = control_error + treatment_error;
+    let standard_error = variance.sqrt();
+    let statistic = diff / standard_error;
+    // A subnormal variance has lost its digits: refused like one beyond the range.
+    if !variance.is_finite() || variance < f64::MIN_POSITIVE || !statistic.is_finite() {
+        return Ok(WelchTest::without_inference(Some(diff), point, Note::Overflow));
+    }
+    // Shares instead of squared variances: no scale of the metric can overflow them.
+    let (share, other_share) = (control_error / variance, treatment_error / variance);
+    let degrees_of_freedom = 1.0
+        / (share * share / (control.n - 1) as f64 + other_share * other_share / (treatment.n - 1) as f64);
+    let critical = |area: f64| student_critical(area, degrees_of_freedom);
+    let bounds = alternative
+        .interval(alpha, critical, |critical| {
+            Some((diff - critical * standard_error, diff + critical * standard_error))
+        })
+        .filter(|(low, high)| low.is_finite() || high.is_finite());
+    let (low, high) = columns(bounds);
+    let lift = Lift::fieller(
+        diff,
+        Estimate { mean: control.mean, variance: control_error },
+        Estimate { mean: treatment.mean, variance: treatment_error },
+        alpha,
+        alternative,
+        critical,
+    );
+    Ok(WelchTest {
+        diff: Some(diff),
+        standard_error: Some(standard_error),
+        statistic: Some(statistic),
+        degrees_of_freedom: Some(degrees_of_freedom),
+        p_value: Some(alternative.p_value(statistic, |t| student_two_sided(t, degrees_of_freedom))),
+        low,
+        high,
+        lift,
+        note: if bounds.is_none() { Some(Note::Overflow) } else { lift.note },
+    })
+}
+
+/// The two-sided t interval of one mean, with n − 1 degrees of freedom.
+///
+/// Edges: no users give no figures, one user the mean alone ([`Note::TooFewUnits`]); a variance of 0 gives an interval of
+/// no width and [`Note::ZeroVariance`].
+///
+/// # Errors
+/// [`InvalidArgument`] as for [`welch_test`], naming `n`, `mean`, `variance` or `alpha`.
+pub fn mean_interval(sample: Sample, alpha: f64) -> Result<Interval, InvalidArgument> {
+    sample.check(["n", "mean", "variance"])?;
+    check_alpha(alpha)?;
+    let estimate = (sample.n > 0).then_some(sample.mean);
+    if sample.n < 2 {
+        return Ok(Interval { estimate, low: None, high: None, note: Some(Note::TooFewUnits) });
+    }
+    let half = student_critical(alpha, (sample.n - 1) as f64) * sample.error_variance().sqrt();
+    let (low, high) = (sample.mean - half, sample.mean + half);
+    if !(low.is_finite() && high.is_finite()) {
+        return Ok(Interval { estimate, low: None, high: None, note: Some(Note::Overflow) });
+    }
+    let note = (sample.variance == 0.0).then_some(Note::ZeroVariance);
+    Ok(Interval { estimate, low: Some(low), high: Some(high), note })
+}
