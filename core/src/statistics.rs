@@ -107,27 +107,29 @@ impl Alternative {
     }
 
     /// The interval that inverts the test: `bounds` gives the two-sided one for a critical value ≥ 0, `critical` the
-    /// critical value for the area of both tails together.
+    /// critical value for the area of both tails together. Bounds beyond the range of a double are [`Note::Overflow`].
     fn interval(
         self,
         alpha: f64,
         critical: impl Fn(f64) -> f64,
-        bounds: impl Fn(f64) -> Option<(f64, f64)>,
-    ) -> Option<(f64, f64)> {
-        if self == Alternative::TwoSided {
-            return bounds(critical(alpha));
-        }
-        // A one-sided interval wider than half has its bound on the far side of the estimate.
-        let (low, high) = if alpha <= 0.5 {
-            bounds(critical(2.0 * alpha))?
-        } else {
-            let (low, high) = bounds(critical(2.0 * (1.0 - alpha)))?;
-            (high, low)
+        bounds: impl Fn(f64) -> Result<(f64, f64), Note>,
+    ) -> Result<(f64, f64), Note> {
+        // A one-sided interval with alpha above one half has its bound on the far side of the estimate.
+        let (area, mirrored) = match self {
+            Alternative::TwoSided => (alpha, false),
+            _ if alpha <= 0.5 => (2.0 * alpha, false),
+            _ => (2.0 * (1.0 - alpha), true),
         };
-        match self {
-            Alternative::Less => Some((f64::NEG_INFINITY, high)),
-            _ => Some((low, f64::INFINITY)),
+        let (low, high) = bounds(critical(area))?;
+        if !(low.is_finite() && high.is_finite()) {
+            return Err(Note::Overflow);
         }
+        let (low, high) = if mirrored { (high, low) } else { (low, high) };
+        Ok(match self {
+            Alternative::TwoSided => (low, high),
+            Alternative::Greater => (low, f64::INFINITY),
+            Alternative::Less => (f64::NEG_INFINITY, high),
+        })
     }
 }
 
@@ -173,7 +175,13 @@ fn check_count(argument: &'static str, count: i64) -> Result<(), InvalidArgument
     if count >= 0 { Ok(()) } else { Err(InvalidArgument::new(argument, count, "0 or more")) }
 }
 
-/// Separates a pair of bounds into two columns.
-fn columns(bounds: Option<(f64, f64)>) -> (Option<f64>, Option<f64>) {
-    (bounds.map(|(low, _)| low), bounds.map(|(_, high)| high))
+/// Separates a pair of bounds into the columns of a result, and the reason where there are none.
+fn columns(bounds: Result<(f64, f64), Note>) -> (Option<f64>, Option<f64>, Option<Note>) {
+    match bounds {
+        Ok((low, high)) => (Some(low), Some(high), None),
+        Err(note) => (None, None, Some(note)),
+    }
 }
+
+#[cfg(test)]
+mod tests;

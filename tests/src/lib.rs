@@ -12,8 +12,9 @@ const TEMPLATE: &str = "with_pg_ab";
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
-        let cluster = Cluster::throwaway_with(&[("max_connections", "200"), ("max_prepared_transactions", "10")])
-            .expect("a throwaway cluster");
+        let cluster =
+            Cluster::throwaway_with(&[("max_connections", "200"), ("max_prepared_transactions", "10")])
+                .expect("a throwaway cluster");
         add_template(&cluster);
         cluster
     })

@@ -70,10 +70,16 @@ pub struct Comparison {
 ///
 /// # Errors
 /// [`InvalidArgument`] for impossible statistics or an `alpha` outside (0, 1); see the methods' own modules.
-pub fn compare(kind: Kind, control: &Arm, treatment: &Arm, alpha: f64) -> Result<Comparison, InvalidArgument> {
+pub fn compare(
+    kind: Kind,
+    control: &Arm,
+    treatment: &Arm,
+    alpha: f64,
+) -> Result<Comparison, InvalidArgument> {
     let (diff, diff_low, diff_high, lift, p_value, note) = match kind {
         Kind::Conversion => {
-            let test = proportion_test(control.proportion(), treatment.proportion(), alpha, Alternative::TwoSided)?;
+            let test =
+                proportion_test(control.proportion(), treatment.proportion(), alpha, Alternative::TwoSided)?;
             (test.diff, test.low, test.high, test.lift, test.p_value, test.note)
         }
         Kind::Mean => {

@@ -60,29 +60,22 @@ impl Lift {
         let Some(lift) = point.lift else { return point };
         let base = control.mean.abs();
         // Everything is scaled by |m_C| before it is squared, so that neither tiny nor huge metrics leave the range.
-        let (control_error, treatment_error) = (control.variance.sqrt() / base, treatment.variance.sqrt() / base);
+        let (control_error, treatment_error) =
+            (control.variance.sqrt() / base, treatment.variance.sqrt() / base);
         // m_T/m_C − 1 is the lift itself for a positive control and its negative for a negative one.
         let excess = if control.mean > 0.0 { lift } else { -lift };
         let bounds = |critical: f64| {
             let g = (critical * control_error).powi(2);
             if g.is_nan() || g >= 1.0 {
-                return None;
+                return Err(Note::ControlNearZero);
             }
             let half = critical
                 * (treatment_error.powi(2) * (1.0 - g) + ((1.0 + excess) * control_error).powi(2)).sqrt();
             // (R ± half)/(1 − g) − 1, with the subtraction of 1 carried out beforehand.
             let (low, high) = ((excess + g - half) / (1.0 - g), (excess + g + half) / (1.0 - g));
-            Some(if control.mean > 0.0 { (low, high) } else { (-high, -low) })
+            Ok(if control.mean > 0.0 { (low, high) } else { (-high, -low) })
         };
-        match alternative.interval(alpha, critical, bounds) {
-            None => Lift { note: Some(Note::ControlNearZero), ..point },
-            Some((low, high)) if low.is_nan() || high.is_nan() || (low.is_infinite() && high.is_infinite()) => {
-                Lift { note: Some(Note::Overflow), ..point }
-            }
-            bounds => {
-                let (low, high) = columns(bounds);
-                Lift { low, high, ..point }
-            }
-        }
+        let (low, high, note) = columns(alternative.interval(alpha, critical, bounds));
+        Lift { lift: Some(lift), low, high, note }
     }
 }

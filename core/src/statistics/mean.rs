@@ -133,15 +133,12 @@ pub fn welch_test(
     }
     // Shares instead of squared variances: no scale of the metric can overflow them.
     let (share, other_share) = (control_error / variance, treatment_error / variance);
-    let degrees_of_freedom = 1.0
-        / (share * share / (control.n - 1) as f64 + other_share * other_share / (treatment.n - 1) as f64);
+    let degrees_of_freedom =
+        1.0 / (share * share / (control.n - 1) as f64 + other_share * other_share / (treatment.n - 1) as f64);
     let critical = |area: f64| student_critical(area, degrees_of_freedom);
-    let bounds = alternative
-        .interval(alpha, critical, |critical| {
-            Some((diff - critical * standard_error, diff + critical * standard_error))
-        })
-        .filter(|(low, high)| low.is_finite() || high.is_finite());
-    let (low, high) = columns(bounds);
+    let (low, high, note) = columns(alternative.interval(alpha, critical, |critical| {
+        Ok((diff - critical * standard_error, diff + critical * standard_error))
+    }));
     let lift = Lift::fieller(
         diff,
         Estimate { mean: control.mean, variance: control_error },
@@ -159,7 +156,7 @@ pub fn welch_test(
         low,
         high,
         lift,
-        note: if bounds.is_none() { Some(Note::Overflow) } else { lift.note },
+        note: note.or(lift.note),
     })
 }
 

@@ -127,11 +127,11 @@ pub fn proportion_test(
     let statistic = (standard_error > 0.0).then(|| diff / standard_error);
     let p_value = statistic.map_or(1.0, |z| alternative.p_value(z, normal_two_sided));
     let (p1, p2) = (control.rate(), treatment.rate());
-    let newcombe = alternative.interval(alpha, normal_critical, |z| {
+    let newcombe = |z| {
         let ((low1, high1), (low2, high2)) = (control.wilson(z), treatment.wilson(z));
-        Some((diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1)))
-    });
-    let (low, high) = columns(newcombe);
+        Ok((diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1)))
+    };
+    let (low, high, note) = columns(alternative.interval(alpha, normal_critical, newcombe));
     let lift =
         Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, normal_critical);
     let least_expected = n1.min(n2) * pooled.min(pooled_complement);
@@ -145,7 +145,7 @@ pub fn proportion_test(
         high,
         lift,
         // What explains a missing figure comes before what qualifies one.
-        note: lift.note.or((least_expected < 5.0).then_some(Note::SmallCounts)),
+        note: note.or(lift.note).or((least_expected < 5.0).then_some(Note::SmallCounts)),
     })
 }
 

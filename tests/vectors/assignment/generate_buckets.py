@@ -1,6 +1,6 @@
 """Writes bucket.json: 10,000 cases of the bucket hash, computed by Python's xxhash (`pip install xxhash`).
 
-Run from this folder: python3 generate.py
+Run from this folder: python3 generate_buckets.py
 """
 
 import json

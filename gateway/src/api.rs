@@ -1,0 +1,221 @@
+//! The HTTP surface: which path leads where, and how a body is read.
+//!
+//! There are no middleware layers: what every route needs is a function here that the routes call, so that the path of an
+//! assignment holds nothing it does not use.
+
+pub mod assign;
+pub mod health;
+pub mod results;
+pub mod track;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::LengthLimitError;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::error::Category;
+
+use crate::Gateway;
+use crate::problem::{HttpCode, Problem};
+
+/// Every route there is.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/api/v1/assign", post(assign::assign))
+        .route("/api/v1/track", post(track::track))
+        .route("/api/v1/track/batch", post(track::track_batch))
+        .route("/api/v1/experiments/{id}/results", get(results::results))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(gateway)
+}
+
+async fn no_route(uri: Uri) -> Response {
+    let detail = format!("there is nothing at {}", uri.path());
+    Problem::new(HttpCode::RouteNotFound, detail).at(uri.path()).into_response()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let detail = format!("{} does not answer {method}", uri.path());
+    Problem::new(HttpCode::MethodNotAllowed, detail)
+        .hint("the methods it answers are in the Allow header")
+        .at(uri.path())
+        .into_response()
+}
+
+/// The answer, or the problem of the request that `parts` came from.
+fn respond(answer: Result<Response, Problem>, parts: &Parts) -> Response {
+    answer.unwrap_or_else(|problem| problem.at(parts.uri.path()).into_response())
+}
+
+/// A response of JSON that is already written.
+fn json_bytes(status: StatusCode, json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // The answers are structs of texts and numbers; there is nothing in them that could not be written.
+    json_bytes(status, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// The whole body, if it is said to be JSON and no longer than `limit`.
+async fn json_body(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !is_json(content_type) {
+        return Err(Problem::new(HttpCode::UnsupportedMediaType, "the body is not said to be JSON")
+            .hint("send the header Content-Type: application/json"));
+    }
+    let too_large = || {
+        Problem::new(HttpCode::BodyTooLarge, format!("the body is longer than {limit} bytes"))
+            .hint("send less at once")
+    };
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large());
+    }
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        if error.into_inner().is::<LengthLimitError>() {
+            too_large()
+        } else {
+            Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete")
+        }
+    })
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    const JSON: &[u8] = b"application/json";
+    if content_type == JSON {
+        return true;
+    }
+    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let subtype_json = essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
+    essence.eq_ignore_ascii_case(JSON) || subtype_json
+}
+
+/// What a field of a request may hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Text,
+    Object,
+    Number,
+    Truth,
+    List,
+    Texts,
+}
+
+/// A field of a request, to say what is wrong with one that cannot be read.
+struct Field {
+    name: &'static str,
+    shape: Shape,
+    required: bool,
+}
+
+const fn required(name: &'static str, shape: Shape) -> Field {
+    Field { name, shape, required: true }
+}
+
+const fn optional(name: &'static str, shape: Shape) -> Field {
+    Field { name, shape, required: false }
+}
+
+/// Reads a request from JSON.
+///
+/// # Errors
+/// [`HttpCode::MalformedJson`], or [`HttpCode::InvalidRequest`] naming the field that is wrong.
+fn parse<'a, T: Deserialize<'a>>(json: &'a [u8], fields: &[Field]) -> Result<T, Problem> {
+    serde_json::from_slice(json).map_err(|error| diagnose(json, &error, fields))
+}
+
+/// What is wrong with `json`; the parser was fast and knows only where it stopped, so look again.
+fn diagnose(json: &[u8], error: &serde_json::Error, fields: &[Field]) -> Problem {
+    let invalid = |detail: String| Problem::new(HttpCode::InvalidRequest, detail);
+    let malformed = |error: &serde_json::Error| {
+        Problem::new(HttpCode::MalformedJson, format!("the JSON cannot be read: {error}"))
+    };
+    if error.classify() != Category::Data {
+        return malformed(error);
+    }
+    let object = match serde_json::from_slice::<Value>(json) {
+        Ok(Value::Object(object)) => object,
+        Ok(other) => return invalid(format!("a JSON object is needed, not {}", a(&other))),
+        Err(error) => return malformed(&error),
+    };
+    let names = || fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = object.keys().find(|key| !fields.iter().any(|field| field.name == key.as_str())) {
+        let unknown = ab_core::event::excerpt(unknown);
+        return invalid(format!("field \"{unknown}\" is unknown"))
+            .hint(format!("the fields are {}", names()));
+    }
+    for field in fields {
+        match object.get(field.name) {
+            None | Some(Value::Null) if !field.required => {}
+            None => return invalid(format!("field \"{}\" is missing", field.name)),
+            Some(value) => {
+                if let Some(mismatch) = mismatch(field.shape, value) {
+                    return invalid(format!("field \"{}\" {mismatch}", field.name));
+                }
+            }
+        }
+    }
+    // Such as a field given twice.
+    invalid(error.to_string())
+}
+
+fn mismatch(shape: Shape, value: &Value) -> Option<String> {
+    let (fits, wanted) = match shape {
+        Shape::Text => (value.is_string(), "a text"),
+        Shape::Object => (value.is_object(), "an object"),
+        Shape::Number => (value.is_number(), "a number"),
+        Shape::Truth => (value.is_boolean(), "true or false"),
+        Shape::List => (value.is_array(), "a list"),
+        Shape::Texts => {
+            if let Some(other) =
+                value.as_array().and_then(|list| list.iter().find(|element| !element.is_string()))
+            {
+                return Some(format!("must be a list of texts, but holds {}", a(other)));
+            }
+            (value.is_array(), "a list of texts")
+        }
+    };
+    (!fits).then(|| format!("must be {wanted}, not {}", a(value)))
+}
+
+fn a(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_by_its_type() {
+        for good in
+            ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/x+json"]
+        {
+            assert!(is_json(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded", "+json"] {
+            assert!(!is_json(bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! `POST /api/v1/track` and `/api/v1/track/batch`: events in, answered when they are on disk.
+//!
+//! Whatever can be known to be wrong without the database is refused before it is queued, so that the queue holds only
+//! events that the engine accepts; whether the experiment exists is the database's to say.
+
+use std::sync::Arc;
+
+use ab_core::event::{self, Draft};
+use ab_core::{Code, Error};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use uuid::{NoContext, Uuid};
+
+use super::{Field, Shape, json, json_body, optional, parse, required, respond};
+use crate::Gateway;
+use crate::ingest::{Event, Outcome};
+use crate::problem::{HttpCode, Problem};
+
+/// The largest properties with every other field at its longest.
+const MAX_BODY: usize = 64 * 1024;
+const MAX_BATCH_BODY: usize = 4 * 1024 * 1024;
+/// More events than this in one request are refused together.
+const MAX_EVENTS: usize = 100;
+/// What an event is when nothing else is said.
+const DEFAULT_TYPE: &str = "custom";
+
+const FIELDS: &[Field] = &[
+    required("user_id", Shape::Text),
+    required("event_name", Shape::Text),
+    optional("event_type", Shape::Text),
+    optional("experiment_id", Shape::Text),
+    optional("variant_id", Shape::Text),
+    optional("value", Shape::Number),
+    optional("properties", Shape::Object),
+    optional("timestamp", Shape::Text),
+    optional("event_id", Shape::Text),
+    optional("session_id", Shape::Text),
+];
+
+const BATCH_FIELDS: &[Field] = &[required("events", Shape::List)];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrackRequest<'a> {
+    user_id: String,
+    event_name: String,
+    event_type: Option<String>,
+    experiment_id: Option<String>,
+    variant_id: Option<String>,
+    /// Read by hand: the JSON parser's own reading of a number can be off in the last place.
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    properties: Option<&'a RawValue>,
+    timestamp: Option<String>,
+    event_id: Option<String>,
+    session_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchRequest<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct TrackAnswer {
+    success: bool,
+    event_id: String,
+}
+
+#[derive(Serialize)]
+struct BatchAnswer {
+    success: bool,
+    /// How many events are stored.
+    count: usize,
+    errors: Vec<ItemError>,
+}
+
+#[derive(Serialize)]
+struct ItemError {
+    /// Which event, counted from 0.
+    index: usize,
+    code: String,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// Answers `POST /api/v1/track`.
+pub async fn track(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let answer = async {
+        let body = json_body(&parts, body, MAX_BODY).await?;
+        let event = read_event(&body, gateway.clock.now())?;
+        let event_id = event.event_id.to_string();
+        let ticket = gateway.ingest.submit(vec![event], gateway.write_patience)?;
+        match ticket.outcomes().await.pop() {
+            Some(Outcome::Failed(problem)) => Err(problem),
+            _ => Ok(json(StatusCode::ACCEPTED, &TrackAnswer { success: true, event_id })),
+        }
+    };
+    respond(answer.await, &parts)
+}
+
+/// Answers `POST /api/v1/track/batch`.
+pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let answer = async {
+        let body = json_body(&parts, body, MAX_BATCH_BODY).await?;
+        let Batch { events, places, mut errors } = read_batch(&body, gateway.clock.now())?;
+        let mut count = 0;
+        let mut unavailable = None;
+        if !events.is_empty() {
+            let ticket = gateway.ingest.submit(events, gateway.write_patience)?;
+            for (outcome, index) in ticket.outcomes().await.into_iter().zip(places) {
+                match outcome {
+                    Outcome::Stored => count += 1,
+                    Outcome::Failed(problem) => {
+                        errors.push(item_error(index, &problem));
+                        if problem.is_temporary() {
+                            unavailable = Some(problem);
+                        }
+                    }
+                }
+            }
+        }
+        match unavailable {
+            // Nothing is stored, so the request as a whole is what to send again.
+            Some(problem) if count == 0 => Err(problem),
+            _ => {
+                errors.sort_by_key(|error| error.index);
+                Ok(json(StatusCode::ACCEPTED, &BatchAnswer { success: errors.is_empty(), count, errors }))
+            }
+        }
+    };
+    respond(answer.await, &parts)
+}
+
+fn item_error(index: usize, problem: &Problem) -> ItemError {
+    ItemError {
+        index,
+        code: problem.code().to_owned(),
+        detail: problem.detail().to_owned(),
+        hint: problem.advice().map(str::to_owned),
+    }
+}
+
+struct Batch {
+    /// What can be queued.
+    events: Vec<Event>,
+    /// Where in the request each of them was.
+    places: Vec<usize>,
+    /// What is wrong with the others.
+    errors: Vec<ItemError>,
+}
+
+fn read_batch(body: &[u8], now: i64) -> Result<Batch, Problem> {
+    let request: BatchRequest<'_> = parse(body, BATCH_FIELDS)?;
+    if request.events.len() > MAX_EVENTS {
+        return Err(Problem::new(
+            HttpCode::BatchTooLarge,
+            format!("the batch holds {} events, at most {MAX_EVENTS} are taken", request.events.len()),
+        )
+        .hint("split the batch"));
+    }
+    if request.events.is_empty() {
+        return Err(Problem::new(HttpCode::InvalidRequest, "field \"events\" holds no event"));
+    }
+    let mut batch = Batch { events: Vec::new(), places: Vec::new(), errors: Vec::new() };
+    for (index, event) in request.events.iter().enumerate() {
+        match read_event(event.get().as_bytes(), now) {
+            Ok(event) => {
+                batch.events.push(event);
+                batch.places.push(index);
+            }
+            Err(problem) => batch.errors.push(item_error(index, &problem)),
+        }
+    }
+    Ok(batch)
+}
+
+/// An event ready to be queued, or what is wrong with it.
+fn read_event(body: &[u8], now: i64) -> Result<Event, Problem> {
+    let request: TrackRequest<'_> = parse(body, FIELDS)?;
+    let event_type = request.event_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+    let properties = request.properties.map(RawValue::get);
+    let draft = Draft {
+        user_id: &request.user_id,
+        event_type: &event_type,
+        event_name: &request.event_name,
+        value: None,
+        properties,
+        experiment: request.experiment_id.as_deref(),
+        variant: request.variant_id.as_deref(),
+    };
+    event::check(&draft)?;
+    if let Some(session_id) = &request.session_id {
+        event::check_session_id(session_id)?;
+    }
+    let value = value(request.value, properties)?;
+    event::check(&Draft { value, properties: None, ..draft })?;
+    let event_time = request.timestamp.as_deref().map(read_time).transpose()?;
+    let identity = event::identify(request.event_id.as_deref(), event_time, fresh_id(now), now)?;
+    let event_time = Timestamp::from_microsecond(identity.event_time)
+        .map_err(|_| bad_time("event time is out of range".to_owned()))?;
+    Ok(Event {
+        event_id: identity.event_id,
+        event_time,
+        event_name: request.event_name,
+        value,
+        properties: properties.map(str::to_owned),
+        experiment: request.experiment_id,
+        variant: request.variant_id,
+        session_id: request.session_id,
+        user_id: request.user_id,
+        event_type,
+    })
+}
+
+/// A UUIDv7 made at `now`, in microseconds since 1970.
+pub(super) fn fresh_id(now: i64) -> Uuid {
+    let now = u64::try_from(now).unwrap_or_default();
+    let nanoseconds = u32::try_from(now % 1_000_000 * 1_000).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, now / 1_000_000, nanoseconds))
+}
+
+/// A point in time as RFC 3339 writes it, in microseconds since 1970.
+fn read_time(text: &str) -> Result<i64, Problem> {
+    let time: Timestamp = text
+        .parse()
+        .map_err(|_| bad_time(format!("timestamp \"{}\" cannot be read", event::excerpt(text))))?;
+    // As PostgreSQL reads it: an event sent over SQL and over HTTP must be the same one.
+    let microseconds = TimestampRound::new().smallest(Unit::Microsecond).mode(RoundMode::HalfEven);
+    Ok(time.round(microseconds).unwrap_or(time).as_microsecond())
+}
+
+fn bad_time(message: String) -> Problem {
+    Error::new(
+        Code::InvalidEventTime,
+        message,
+        "write it as RFC 3339 with an offset, such as 2026-01-31T12:00:00.250Z",
+    )
+    .into()
+}
+
+/// The event's amount: its own field, or else a number in `properties.value`.
+fn value(field: Option<&RawValue>, properties: Option<&str>) -> Result<Option<f64>, Problem> {
+    if let Some(field) = field {
+        return match number(field.get()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Problem::new(HttpCode::InvalidRequest, "field \"value\" must be a number")),
+        };
+    }
+    let Some(properties) = properties else { return Ok(None) };
+    // Not even looked at where it cannot be.
+    if !properties.contains("value") {
+        return Ok(None);
+    }
+    let Valued(value) = serde_json::from_str(properties).map_err(|error| {
+        Problem::new(HttpCode::MalformedJson, format!("field \"properties\" cannot be read: {error}"))
+    })?;
+    Ok(value.and_then(|value| number(value.get())))
+}
+
+/// What JSON text says, if it is a number; one too large for a double is infinite here and refused later.
+fn number(json: &str) -> Option<f64> {
+    let first = json.bytes().next()?;
+    if first == b'-' || first.is_ascii_digit() { json.parse().ok() } else { None }
+}
+
+/// The last `value` of an object; the last of equal keys is also the one that jsonb keeps.
+struct Valued<'a>(Option<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Valued<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Option<&'de RawValue>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut value = None;
+                while let Some(key) = entries.next_key::<std::borrow::Cow<'de, str>>()? {
+                    if key == "value" {
+                        value = Some(entries.next_value()?);
+                    } else {
+                        entries.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(value)
+            }
+        }
+        deserializer.deserialize_map(Entries).map(Valued)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000_000;
+
+    fn read(json: &str) -> Result<Event, Problem> {
+        read_event(json.as_bytes(), NOW)
+    }
+
+    fn refused(json: &str) -> (String, String) {
+        let problem = read(json).unwrap_err();
+        (problem.code().to_owned(), problem.detail().to_owned())
+    }
+
+    #[test]
+    fn the_smallest_event_is_complete() {
+        let event = read(r#"{"user_id":"u","event_name":"clicked"}"#).unwrap();
+        assert_eq!(event.event_type, "custom");
+        assert_eq!(event.event_time.as_microsecond(), NOW);
+        assert_eq!(event.event_id.get_version_num(), 7);
+        assert_eq!(event.value, None);
+    }
+
+    #[test]
+    fn the_value_is_the_field_or_else_the_property() {
+        let value =
+            |rest: &str| read(&format!(r#"{{"user_id":"u","event_name":"n",{rest}}}"#)).unwrap().value;
+        assert_eq!(value(r#""value":1.5,"properties":{"value":2}"#), Some(1.5));
+        assert_eq!(value(r#""value":null,"properties":{"value":2}"#), Some(2.0));
+        assert_eq!(value(r#""properties":{"value":"2"}"#), None);
+        assert_eq!(value(r#""properties":{"a":{"value":2}}"#), None);
+        assert_eq!(value(r#""properties":{"value":2,"value":3,"\u0076alue":4}"#), Some(4.0));
+        assert_eq!(value(r#""value":-0.1"#), Some(-0.1));
+        // Rounds up in a parser that is not exact.
+        assert_eq!(value(r#""value":9007199254740993.0"#), Some(9_007_199_254_740_992.0));
+    }
+
+    #[test]
+    fn times_are_rfc_3339_with_an_offset() {
+        assert_eq!(read_time("2026-01-31T12:00:00+02:00").unwrap(), 1_769_853_600_000_000);
+        assert_eq!(read_time("2026-01-31T10:00:00.1234565Z").unwrap(), 1_769_853_600_123_456);
+        for bad in
+            ["2026-01-31T12:00:00", "2026-01-31", "yesterday", "", "1769853600", "2026-13-01T00:00:00Z"]
+        {
+            assert_eq!(read_time(bad).unwrap_err().code(), "invalid_event_time", "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            (r#"{"event_name":"n"}"#, "invalid_request", "field \"user_id\" is missing"),
+            (
+                r#"{"user_id":1,"event_name":"n"}"#,
+                "invalid_request",
+                "field \"user_id\" must be a text, not a number",
+            ),
+            (
+                r#"{"user_id":"u","event_name":null}"#,
+                "invalid_request",
+                "field \"event_name\" must be a text, not null",
+            ),
+            (
+                r#"{"user_id":"u","event_name":"n","userid":1}"#,
+                "invalid_request",
+                "field \"userid\" is unknown",
+            ),
+            (
+                r#"{"user_id":"u","event_name":"n","value":"1"}"#,
+                "invalid_request",
+                "field \"value\" must be a number",
+            ),
+            (
+                r#"{"user_id":"u","event_name":"n","timestamp":5}"#,
+                "invalid_request",
+                "field \"timestamp\" must be a text, not a number",
+            ),
+            (r#"[1]"#, "invalid_request", "a JSON object is needed, not a list"),
+            (r#"{"user_id":"","event_name":"n"}"#, "invalid_user_id", "user id is empty"),
+            (
+                r#"{"user_id":"u","event_name":"n","value":1e999}"#,
+                "invalid_event",
+                "event value inf is not a finite number",
+            ),
+            (
+                r#"{"user_id":"u","event_name":"n","properties":[]}"#,
+                "invalid_event",
+                "event properties are not a JSON object without NUL characters",
+            ),
+            (
+                r#"{"user_id":"u","event_name":"n","timestamp":"9999-01-01T00:00:00Z"}"#,
+                "invalid_event_time",
+                "event time is in the future",
+            ),
+            (
+                r#"{"user_id":"u","event_name":"n","event_type":"exposure"}"#,
+                "variant_required",
+                "exposure of user \"u\" names no experiment or no variant",
+            ),
+            (r#"{"user_id":"u","event_name":"n","event_id":"order-1"}"#, "event_time_required", ""),
+        ];
+        for (json, code, detail) in cases {
+            let (found_code, found_detail) = refused(json);
+            assert_eq!(found_code, code, "{json}");
+            assert!(found_detail.starts_with(detail), "{json}: {found_detail}");
+        }
+        for json in
+            ["", "{", "nonsense", "{\"user_id\":\"u\u{1}\"}", "{\"user_id\":\"u\",\"event_name\":\"n\"} x"]
+        {
+            assert_eq!(refused(json).0, "malformed_json", "{json}");
+        }
+    }
+
+    #[test]
+    fn a_batch_keeps_the_good_and_names_the_bad() {
+        let Batch { events, places, errors } = read_batch(
+            br#"{"events":[{"user_id":"a","event_name":"n"},{"user_id":2,"event_name":"n"},7,{"user_id":"b","event_name":"n"}]}"#,
+            NOW,
+        )
+        .unwrap();
+        assert_eq!(events.iter().map(|event| event.user_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(places, [0, 3]);
+        assert_eq!(errors.iter().map(|error| error.index).collect::<Vec<_>>(), [1, 2]);
+        let many = format!("{{\"events\":[{}]}}", vec!["{}"; 101].join(","));
+        assert_eq!(read_batch(many.as_bytes(), NOW).map(|_| ()).unwrap_err().code(), "batch_too_large");
+        assert_eq!(read_batch(br#"{"events":[]}"#, NOW).map(|_| ()).unwrap_err().code(), "invalid_request");
+        assert_eq!(read_batch(br#"{"events":{}}"#, NOW).map(|_| ()).unwrap_err().code(), "invalid_request");
+    }
+}

@@ -1,0 +1,128 @@
+//! The HTTP front of pg_ab: assignment from memory, events committed in batches.
+//!
+//! It decides with the same engine, compiled from the same documents, as the extension does, and reaches the database
+//! only through its public functions. Nothing here is state that could be lost: kill it, start ten of it.
+
+pub mod api;
+pub mod clock;
+pub mod configuration;
+pub mod database;
+pub mod ingest;
+pub mod listener;
+pub mod problem;
+pub mod rollup;
+pub mod snapshot;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::configuration::Configuration;
+use crate::database::Database;
+use crate::ingest::{Ingest, Writers};
+use crate::snapshot::Snapshot;
+
+/// What all requests share.
+pub struct Gateway {
+    /// The workspace that is served.
+    pub workspace: String,
+    /// The configuration in force; none before it has first been loaded.
+    pub snapshot: ArcSwapOption<Snapshot>,
+    /// The database's clock.
+    pub clock: Clock,
+    /// The ways into the database.
+    pub database: Database,
+    /// Where events go.
+    pub ingest: Ingest,
+    /// How long an event may wait for its commit.
+    pub write_patience: Duration,
+    /// Whether the listener has its connection.
+    pub connected: AtomicBool,
+    /// Told whenever a configuration has been loaded.
+    pub loaded: Notify,
+}
+
+impl Gateway {
+    /// A gateway that has not talked to anyone yet, and the writers that finish its events.
+    ///
+    /// # Errors
+    /// When the database's address cannot be read.
+    pub fn new(configuration: &Configuration) -> anyhow::Result<(Arc<Gateway>, Writers)> {
+        let writers = configuration.writers.get();
+        let workspace = &configuration.workspace;
+        let database = Database::new(&configuration.database_url, workspace, writers)?;
+        let (ingest, tasks) = Ingest::start(&database.writes, workspace, writers, configuration.queue_kib);
+        let gateway = Gateway {
+            workspace: workspace.clone(),
+            snapshot: ArcSwapOption::empty(),
+            clock: Clock::default(),
+            database,
+            ingest,
+            write_patience: configuration.write_patience(),
+            connected: AtomicBool::new(false),
+            loaded: Notify::new(),
+        };
+        Ok((Arc::new(gateway), tasks))
+    }
+}
+
+/// Serves on `listener` until `shutdown`, then lets what is under way finish.
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub async fn run(
+    configuration: Configuration,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let (gateway, mut writers) = Gateway::new(&configuration)?;
+    tokio::spawn(listener::follow(Arc::clone(&gateway)));
+    if configuration.rollup_seconds > 0 {
+        tokio::spawn(rollup::run(Arc::clone(&gateway), Duration::from_secs(configuration.rollup_seconds)));
+    }
+    let announced = Arc::clone(&gateway);
+    tokio::spawn(async move {
+        announced.loaded.notified().await;
+        let version = announced.snapshot.load().as_ref().map_or(0, |snapshot| snapshot.version);
+        info!("listening on http://{address} (workspace {}, config version {version})", announced.workspace);
+    });
+
+    let (stop, stopping) = oneshot::channel();
+    let listener = listener.tap_io(|stream| {
+        // Answers are small and complete; waiting to fill a packet only delays them.
+        let _ = stream.set_nodelay(true);
+    });
+    let server =
+        axum::serve(listener, api::router(Arc::clone(&gateway))).with_graceful_shutdown(async move {
+            shutdown.await;
+            let _ = stop.send(());
+        });
+    let mut serving = tokio::spawn(server.into_future());
+    tokio::select! {
+        // Accepting connections goes on through every error it can meet, so this is not expected to happen.
+        ended = &mut serving => return Ok(ended??),
+        _ = stopping => info!("shutting down: finishing what is under way"),
+    }
+    let drained = timeout(Duration::from_secs(configuration.drain_seconds), async {
+        let _ = (&mut serving).await;
+        gateway.ingest.close();
+        writers.finish().await;
+    });
+    match drained.await {
+        Ok(()) => info!("finished"),
+        Err(_) => warn!(
+            "gave up on requests still open after {} seconds; nothing unfinished was acknowledged",
+            configuration.drain_seconds
+        ),
+    }
+    Ok(())
+}

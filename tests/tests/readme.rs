@@ -1,0 +1,80 @@
+//! What the README tells people to paste does what it says.
+
+use std::process::Command;
+
+use ab_embedded::Gateway;
+use ab_tests::{Database, cluster};
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of one language, in order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    README.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().expect("an end")).collect()
+}
+
+#[test]
+fn five_statements_lead_to_a_result() {
+    let database = bare_database("readme_first_steps");
+    let script = blocks("sql")[0];
+    let statements = script.lines().filter(|line| line.trim_end().ends_with(';')).count();
+    assert_eq!(statements, 1 + 5, "CREATE EXTENSION and five statements: {script}");
+    let printed = cluster().psql(&database, script).expect("the script");
+    let rows: Vec<Vec<&str>> = printed.lines().rev().take(2).map(|line| line.split('|').collect()).collect();
+    assert_eq!(rows[0][0], "green", "{printed}");
+    assert_eq!(rows[1][0], "control", "{printed}");
+    let units: i64 = rows.iter().map(|row| row[1].parse::<i64>().expect("a count")).sum();
+    assert_eq!(units, 2000);
+    let p_value: f64 = rows[0][5].parse().expect("a p-value");
+    assert!(p_value < 0.001, "{printed}");
+}
+
+#[test]
+fn every_other_sql_block_runs() {
+    let database = bare_database("readme_other_blocks");
+    for (index, script) in blocks("sql").into_iter().enumerate() {
+        cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
+    }
+    cluster().psql(&database, "drop owned by shop; drop role shop").expect("the role can go");
+}
+
+#[test]
+fn the_curl_lines_answer() {
+    let database = Database::new();
+    let script = blocks("sql")[0];
+    database.psql(script);
+    let gateway = Gateway::start(&database.url()).expect("a gateway");
+    let block = blocks("sh").into_iter().find(|block| block.contains("curl")).expect("a block with curl");
+    let lines = block.replace(r#"eval "$(make env)""#, &format!("AB_URL={}", gateway.url()));
+    assert_ne!(lines, block, "the block must take its URL from make env");
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &lines.replace("curl -s", "curl -sS --fail")])
+        .output()
+        .expect("bash");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    for expected in ["\"variant_id\":\"", "\"success\":true", "\"results\":["] {
+        assert!(printed.contains(expected), "{expected} is missing in {printed}");
+    }
+}
+
+#[test]
+fn every_make_target_it_names_exists() {
+    let makefile = include_str!("../../Makefile");
+    let mut named = 0;
+    for word in README.split("make ").skip(1) {
+        let target: String = word.chars().take_while(char::is_ascii_lowercase).collect();
+        if target.is_empty() || !makefile.contains(&format!("\n{target}:")) {
+            assert!(["it", "a", "the"].contains(&target.as_str()), "make {target} is not in the Makefile");
+            continue;
+        }
+        named += 1;
+    }
+    assert!(named >= 6);
+}
+
+/// A database without the extension, because the README creates it.
+fn bare_database(name: &str) -> String {
+    cluster().create_database(name, None).expect("a database");
+    name.to_owned()
+}

@@ -1,0 +1,97 @@
+//! A real experiment, run by another system and imported: 90,189 players of a mobile game.
+//!
+//! The data is not part of the project. Where it lies beside the checkout, it is imported event by event, and results must
+//! be those of SciPy and statsmodels (`tests/vectors/statistics/generate.py`).
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use ab_tests::Database;
+use serde_json::Value;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/cookie_cats.csv");
+
+#[test]
+fn cookie_cats_gives_the_figures_of_scipy_and_statsmodels() {
+    let Ok(mut file) = std::fs::File::open(Path::new(DATA)) else {
+        println!("skipped: no cookie_cats.csv beside the checkout");
+        return;
+    };
+    let mut csv = Vec::new();
+    file.read_to_end(&mut csv).expect("the data");
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "create table player (userid text, version text, sum_gamerounds integer, retention_1 boolean, retention_7 boolean);
+            select ab_create_metric('retention_1', 'back_on_day_1'), ab_create_metric('retention_7', 'back_on_day_7'),
+                ab_create_metric('sum_gamerounds', 'game_rounds', 'sum');
+            select ab_create_experiment('gate', '{\"gate_30\": 1, \"gate_40\": 1}', control => 'gate_30', primary_metric => 'retention_1');
+            select ab_add_metric('gate', 'retention_7'), ab_add_metric('gate', 'sum_gamerounds');",
+        )
+        .expect("the experiment");
+    let mut copy = client.copy_in("copy player from stdin (format csv, header)").expect("copy");
+    copy.write_all(&csv).expect("the rows");
+    assert_eq!(copy.finish().expect("the end of the rows"), 90_189);
+    client
+        .batch_execute(
+            "select count(ab_track(userid, 'exposure', event_type => 'exposure', experiment => 'gate', variant => version)) from player;
+            select count(ab_track(userid, 'back_on_day_1', experiment => 'gate')) from player where retention_1;
+            select count(ab_track(userid, 'back_on_day_7', experiment => 'gate')) from player where retention_7;
+            select count(ab_track(userid, 'game_rounds', sum_gamerounds, experiment => 'gate')) from player where sum_gamerounds > 0;
+            select ab_rollup();",
+        )
+        .expect("the import");
+
+    let expected: Vec<Value> =
+        serde_json::from_str(include_str!("../vectors/statistics/cookie_cats.json")).expect("valid JSON");
+    let rows = client
+        .query("select to_jsonb(r) || jsonb_build_object('total', r.total) from ab_results('gate') r", &[])
+        .expect("results");
+    assert_eq!(rows.len(), expected.len());
+    for (row, expected) in rows.iter().zip(&expected) {
+        let found: Value = row.get(0);
+        let whose = format!("{} of {}", expected["metric"], expected["variant"]);
+        for (column, value) in expected.as_object().expect("an object") {
+            match column.as_str() {
+                "kind" => {}
+                "units" | "conversions" | "total" => {
+                    assert_eq!(found[column].as_f64(), value.as_f64(), "{column} of {whose}");
+                }
+                _ => match value.as_f64() {
+                    None => assert_eq!(&found[column], value, "{column} of {whose}"),
+                    Some(value) => {
+                        let found = found[column]
+                            .as_f64()
+                            .unwrap_or_else(|| panic!("{column} of {whose} is missing"));
+                        assert!(
+                            (found - value).abs() <= 1e-9 * value.abs(),
+                            "{column} of {whose}: {found} is not {value}"
+                        );
+                    }
+                },
+            }
+        }
+    }
+    // The closed-form answers, in so many digits, so that nobody has to trust the generator.
+    let totals: Vec<(String, String, i64, String)> = client
+        .query("select metric, variant, units, trim_scale(total)::text from ab_results('gate')", &[])
+        .expect("results")
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3)))
+        .collect();
+    let row = |metric: &str, variant: &str, units, total: &str| {
+        (metric.to_owned(), variant.to_owned(), units, total.to_owned())
+    };
+    assert_eq!(
+        totals,
+        [
+            row("retention_1", "gate_30", 44_700, "20034"),
+            row("retention_1", "gate_40", 45_489, "20119"),
+            row("retention_7", "gate_30", 44_700, "8502"),
+            row("retention_7", "gate_40", 45_489, "8279"),
+            row("sum_gamerounds", "gate_30", 44_700, "2344795"),
+            row("sum_gamerounds", "gate_40", 45_489, "2333530"),
+        ]
+    );
+}
