@@ -21,43 +21,44 @@ EMBEDDED := $(TARGET)/release/ab-embedded
 MAJOR = $(shell $(PG_CONFIG) --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 EXTENSION = -p pg_ab --no-default-features --features pg$(MAJOR)
 FOR_SERVER = PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))"
-# One choice of packages for building and testing alike, so that nothing is compiled twice.
+# One choice of packages for building and testing alike: cargo merges the features of their dependencies, and another
+# choice would compile them anew.
 PACKAGES = --workspace --exclude pg_ab
 
 ## run      everything: build, a private PostgreSQL, the gateway and a demo experiment; Ctrl-C stops it
 .PHONY: run
 run: ports build
-	@$(EMBEDDED) run
+	@"$(EMBEDDED)" run
 
 ## up       the same cluster and gateway in the background, without the demo
 .PHONY: up
 up: ports build
-	@$(EMBEDDED) up
+	@"$(EMBEDDED)" up
 
 ## down     stops them
 .PHONY: down
 down: embedded
-	@$(EMBEDDED) down
+	@"$(EMBEDDED)" down
 
 ## env      prints DATABASE_URL and AB_URL for scripts: eval "$(make env)"
 .PHONY: env
 env: embedded
-	@$(EMBEDDED) env
+	@"$(EMBEDDED)" env
 
 ## psql     opens psql in the database of the private cluster
 .PHONY: psql
 psql: embedded
-	@$(EMBEDDED) psql
+	@"$(EMBEDDED)" psql
 
 ## demo     runs another demo experiment against what `make up` started
 .PHONY: demo
 demo: embedded
-	@$(EMBEDDED) demo
+	@"$(EMBEDDED)" demo
 
 ## build    the extension, its install script, the gateway and what runs them
 .PHONY: build
 build: deps $(SCRIPT)
-	@cargo build --release $(PACKAGES)
+	@cargo build --release $(PACKAGES) --bin ab-gateway --bin ab-embedded
 	@$(MAKE) $(LIBRARY)
 
 ## install  installs the extension into the server of PG_CONFIG; honours DESTDIR
@@ -89,6 +90,7 @@ format:
 ## bench    the benchmarks behind the figures in the README
 .PHONY: bench
 bench: deps-bench build
+	@cargo build --release $(PACKAGES) --bins
 	@$(TARGET)/release/ab-benches
 
 ## clean    removes what was built; the private cluster stays (make down && rm -rf .ab removes that)
@@ -120,7 +122,7 @@ deps-bench:
 
 .PHONY: embedded
 embedded:
-	@[ -x $(EMBEDDED) ] || { echo "nothing has been built here yet: run make up" >&2; exit 1; }
+	@[ -x "$(EMBEDDED)" ] || { echo "nothing has been built here yet: run make up" >&2; exit 1; }
 
 # Rebuilt only when a source is newer, so that `make && sudo make install` does not need cargo in root's path.
 $(LIBRARY): $(TARGET)/server-version $(shell find core/src extension/src core/Cargo.toml extension/Cargo.toml) Cargo.lock

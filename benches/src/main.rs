@@ -1,1 +1,52 @@
-fn main() {}
+//! The benchmarks behind every figure in the README, as ratios to a named baseline measured in the same run.
+//!
+//! Machines differ and drift; a ratio of two things measured minutes apart on one machine holds. Each is measured several
+//! times and the best time of each side is taken: noise only ever adds.
+
+mod assignment_http;
+mod assignment_sql;
+mod events;
+
+use ab_embedded::Cluster;
+
+/// One line of the table that `make bench` prints.
+pub struct Ratio {
+    /// What was measured.
+    pub what: &'static str,
+    /// In what it is told.
+    pub unit: &'static str,
+    /// How it did.
+    pub measured: f64,
+    /// What it is compared with.
+    pub baseline: &'static str,
+    /// How that did.
+    pub reference: f64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cluster = Cluster::throwaway()?;
+    cluster.create_database("bench", None)?;
+    let mut client = cluster.connect("bench")?;
+    client.batch_execute("create extension pg_ab")?;
+    for setting in ["fsync", "synchronous_commit"] {
+        let value: String = client.query_one(&format!("show {setting}"), &[])?.get(0);
+        println!("{setting} = {value}");
+    }
+    let mut ratios = assignment_sql::run(&mut client)?;
+    ratios.extend(events::run(&cluster, &mut client)?);
+    ratios.extend(assignment_http::run(&cluster)?);
+
+    println!("\n{:<48} {:>14}   {:<40} {:>14} {:>8}", "measured", "", "baseline", "", "ratio");
+    for ratio in ratios {
+        println!(
+            "{:<48} {:>14}   {:<40} {:>14} {:>7.2}x",
+            ratio.what,
+            format!("{:.0} {}", ratio.measured, ratio.unit),
+            ratio.baseline,
+            format!("{:.0} {}", ratio.reference, ratio.unit),
+            ratio.measured / ratio.reference,
+        );
+    }
+    println!("\nms: lower is better; /s: higher is better");
+    Ok(())
+}

@@ -117,7 +117,8 @@ pub fn prepare_database(home: &Home, cluster: &Cluster) -> Result<String> {
         );
     }
     // It would make itself with the first experiment, but the gateway is to be ready before there is one.
-    database.batch_execute("insert into ab.workspace (workspace) values ('default') on conflict do nothing")?;
+    database
+        .batch_execute("insert into ab.workspace (workspace) values ('default') on conflict do nothing")?;
     let password = home.password("gateway-password")?;
     if database.query_opt("select from pg_roles where rolname = $1", &[&GATEWAY_ROLE])?.is_none() {
         database.batch_execute(&format!("create role {GATEWAY_ROLE} login password '{password}'"))?;

@@ -8,7 +8,7 @@ use std::fs::{self, File, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -33,7 +33,7 @@ pub struct Home {
 impl Home {
     /// Opens `AB_HOME` (default `.ab` in the checkout), making it where it is missing.
     pub fn open() -> Result<Home> {
-        let directory = Home::location()?;
+        let directory = Home::location();
         make_directory(&directory)?;
         if fs::metadata(&directory)?.uid() != geteuid().as_raw() && !geteuid().is_root() {
             bail!("{} belongs to another user: set AB_HOME to a directory of your own", directory.display());
@@ -62,23 +62,22 @@ impl Home {
 
     /// Opens `AB_HOME` only if it has been made before.
     pub fn open_existing() -> Result<Home> {
-        if !Home::exists()? {
-            bail!("nothing has been made in {} yet: run make up", Home::location()?.display());
+        if !Home::exists() {
+            bail!("nothing has been made in {} yet: run make up", Home::location().display());
         }
         Home::open()
     }
 
     /// Whether a cluster has been made in `AB_HOME`.
-    pub fn exists() -> Result<bool> {
-        Ok(Home::location()?.join("password").exists())
+    pub fn exists() -> bool {
+        Home::location().join("password").exists()
     }
 
-    fn location() -> Result<PathBuf> {
+    /// Relative to the checkout and not to wherever a test is run.
+    fn location() -> PathBuf {
         match std::env::var_os("AB_HOME") {
-            Some(directory) if !directory.is_empty() => {
-                absolute(directory).context("AB_HOME does not name a directory")
-            }
-            _ => Ok(checkout().join(".ab")),
+            Some(directory) if !directory.is_empty() => checkout().join(directory),
+            _ => checkout().join(".ab"),
         }
     }
 

@@ -278,14 +278,18 @@ fn install_extension(root: &Path, installed: &Installed) -> Result<()> {
     if is_current {
         return Ok(());
     }
+    let target = target_directory()?;
     // The caller's own make must not see this one as its child: it would offer a job server that is closed here.
-    let output = Command::new("make")
+    let mut make = Command::new("make");
+    if target != checkout().join("target") {
+        make.env("CARGO_TARGET_DIR", &target);
+    }
+    let output = make
         .args(["--no-print-directory", "install-files"])
         .arg("-C")
         .arg(checkout())
         .arg(format!("PG_CONFIG={}", installed.pg_config))
         .arg(format!("DESTDIR={}", root.display()))
-        .env("CARGO_TARGET_DIR", target_directory()?)
         .env_remove("MAKEFLAGS")
         .env_remove("MAKELEVEL")
         .env_remove("MFLAGS")

@@ -27,7 +27,7 @@ thread_local! {
     static SIGNAL: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
     /// Whether this transaction has loaded something that its abort must take back.
     static LOADED: Cell<bool> = const { Cell::new(false) };
-    /// Whether something was loaded under a statement's own snapshot, which may be old by the next transaction.
+    /// Whether something was loaded under a statement's own snapshot, which may be old by the next statement.
     static LOADED_IN_PARALLEL: Cell<bool> = const { Cell::new(false) };
     static ENTRIES: RefCell<Entries> = RefCell::new(Entries::default());
 }
@@ -39,6 +39,8 @@ struct Entries {
     serial: u64,
     workspace: Vec<u8>,
     by_key: HashMap<String, Entry>,
+    /// Those of workspaces that were the session's before: a query may go to and fro between several, row by row.
+    elsewhere: HashMap<Vec<u8>, HashMap<String, Entry>>,
 }
 
 /// Asks the server to be told of changes and of ends of transactions; callbacks cannot be taken back.
@@ -81,7 +83,9 @@ extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _argument:
     let aborted = matches!(event, XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT);
     let ended =
         aborted || matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_PARALLEL_COMMIT | XACT_EVENT_PREPARE);
-    if (aborted && LOADED.get()) || (ended && LOADED_IN_PARALLEL.get()) {
+    // A prepared transaction may still be rolled back, and then nobody would tell this session.
+    let uncertain = aborted || event == XACT_EVENT_PREPARE;
+    if (uncertain && LOADED.get()) || (ended && LOADED_IN_PARALLEL.get()) {
         count_up();
     }
     if ended {
@@ -122,14 +126,29 @@ pub fn with_experiment<T>(key: &str, use_it: impl FnOnce(Option<&Experiment>) ->
 impl Entries {
     #[cold]
     fn refresh(&mut self, serial: u64, workspace: &[u8]) {
-        let generation = GENERATION.get();
-        if self.generation != generation || self.workspace != workspace || self.by_key.len() > MOST_ENTRIES {
-            self.by_key.clear();
-            self.generation = generation;
-            self.workspace.clear();
-            self.workspace.extend_from_slice(workspace);
+        if self.serial != serial {
+            self.serial = serial;
+            // In a transaction that keeps its snapshot, workers could not load what the leader may have: all forget.
+            if LOADED_IN_PARALLEL.replace(false) || statement::is_parallel_and_fixed() {
+                count_up();
+            }
+            let generation = GENERATION.get();
+            if self.generation != generation || self.len() > MOST_ENTRIES {
+                self.by_key.clear();
+                self.elsewhere.clear();
+                self.generation = generation;
+            }
         }
-        self.serial = serial;
+        if self.workspace != workspace {
+            let left = std::mem::replace(&mut self.workspace, workspace.to_vec());
+            let entries = self.elsewhere.remove(workspace).unwrap_or_default();
+            self.elsewhere.insert(left, std::mem::replace(&mut self.by_key, entries));
+        }
+    }
+
+    fn len(&self) -> usize {
+        // A workspace without entries takes its place too.
+        self.by_key.len() + self.elsewhere.values().map(|entries| entries.len() + 1).sum::<usize>()
     }
 }
 
@@ -138,8 +157,6 @@ fn load(key: &str) -> Entry {
     let workspace = workspace::with_current(|current| String::from_utf8_lossy(current).into_owned());
     // A new extension has a new relation; its dropping was signalled by the old one, which led here.
     SIGNAL.set(owner::signal_relation().unwrap_or(pg_sys::InvalidOid));
-    // Read before the snapshot is taken: a change that arrives meanwhile makes the entry old at once, not good for ever.
-    let generation = GENERATION.get();
     LOADED.set(true);
     // SAFETY: plain question to the server.
     #[expect(unsafe_code, reason = "call into the server")]
@@ -153,7 +170,10 @@ fn load(key: &str) -> Entry {
     );
     let entry = document.and_then(|json| compile(&json));
     ENTRIES.with_borrow_mut(|entries| {
-        if entries.generation == generation && entries.workspace == workspace.as_bytes() {
+        // For the rest of this statement in any case, so that all of it is answered alike. The entries are of a generation
+        // from before the snapshot: a change that has arrived since makes the next statement drop them.
+        let has_room = entry.is_some() || entries.len() < MOST_ENTRIES;
+        if has_room && entries.workspace == workspace.as_bytes() {
             entries.by_key.insert(key.to_owned(), entry.clone());
         }
     });

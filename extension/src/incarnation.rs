@@ -29,17 +29,15 @@ fn incarnation() -> i64 {
     }
     // SAFETY: plain call into the server.
     #[expect(unsafe_code, reason = "call into the server")]
-    let cluster = (unsafe { pg_sys::GetSystemIdentifier() } as i64).to_string();
-    let number = look_up(&cluster).unwrap_or_else(|| {
+    let cluster = unsafe { pg_sys::GetSystemIdentifier() };
+    let relation = owner::signal_relation().unwrap_or(pg_sys::InvalidOid);
+    let origin = format!("{cluster}/{}", relation.to_u32());
+    let number = look_up(&origin).unwrap_or_else(|| {
         // The row may be rolled back with this transaction, and then so must be what is remembered of it.
         configuration::loaded_in_transaction();
-        owner::first_text(
-            c"select ab_internal.add_incarnation($1::pg_catalog.int8)::pg_catalog.text",
-            &[&cluster],
-            true,
-        )
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| error!("cannot tell which cluster this is; is the extension installed?"))
+        owner::first_text(c"select ab_internal.add_incarnation($1)::pg_catalog.text", &[&origin], true)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| error!("cannot tell which cluster this is; is the extension installed?"))
     });
     let base = number << TRANSACTION_BITS;
     KNOWN.set(Some((configuration::generation(), base)));
@@ -55,10 +53,10 @@ fn event_transaction() -> i64 {
     incarnation() + transaction as i64
 }
 
-fn look_up(cluster: &str) -> Option<i64> {
+fn look_up(origin: &str) -> Option<i64> {
     owner::first_text(
-        c"select i.incarnation::pg_catalog.text from ab_internal.incarnation i where i.system_identifier operator(pg_catalog.=) $1::pg_catalog.int8",
-        &[cluster],
+        c"select i.incarnation::pg_catalog.text from ab_internal.incarnation i where i.origin operator(pg_catalog.=) $1",
+        &[origin],
         false,
     )?
     .parse()

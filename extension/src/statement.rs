@@ -18,6 +18,7 @@ struct Statement {
     xmax: pg_sys::TransactionId,
     in_progress: u32,
     command: pg_sys::CommandId,
+    is_parallel: bool,
 }
 
 thread_local! {
@@ -36,6 +37,7 @@ mod server {
         pub safe fn ActiveSnapshotSet() -> bool;
         pub fn GetActiveSnapshot() -> pg_sys::Snapshot;
         pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+        pub safe fn IsInParallelMode() -> bool;
     }
 }
 
@@ -66,7 +68,14 @@ pub fn serial() -> u64 {
 fn current() -> Statement {
     let started_at = server::GetCurrentStatementStartTimestamp();
     if !server::ActiveSnapshotSet() {
-        return Statement { started_at, xmin: 0.into(), xmax: 0.into(), in_progress: 0, command: 0 };
+        return Statement {
+            started_at,
+            xmin: 0.into(),
+            xmax: 0.into(),
+            in_progress: 0,
+            command: 0,
+            is_parallel: false,
+        };
     }
     // SAFETY: there is an active snapshot, so the pointer is to it, and it stays active during this call. None of the
     // three functions can raise an error.
@@ -78,5 +87,14 @@ fn current() -> Statement {
         xmax: snapshot.xmax,
         in_progress: snapshot.xcnt,
         command: snapshot.curcid,
+        is_parallel: server::IsInParallelMode(),
     }
+}
+
+/// Whether the statement is part of a parallel plan in a transaction that keeps one snapshot to its end.
+pub fn is_parallel_and_fixed() -> bool {
+    // SAFETY: plain variable of the server, read on its only thread.
+    #[expect(unsafe_code, reason = "variable of the server")]
+    let isolation = unsafe { pg_sys::XactIsoLevel } as u32;
+    server::IsInParallelMode() && isolation >= pg_sys::XACT_REPEATABLE_READ
 }

@@ -84,8 +84,9 @@ begin
             'name', x.name,
             'salt', x.salt,
             'status', x.status,
-            'starts_at', (extract(epoch from x.starts_at) * 1000000)::bigint,
-            'ends_at', (extract(epoch from x.ends_at) * 1000000)::bigint,
+            -- Dates can lie beyond the last microsecond that 64 bits can count from 1970.
+            'starts_at', case when x.starts_at is not null then least(extract(epoch from x.starts_at) * 1000000, 9223372036854775807)::bigint end,
+            'ends_at', case when x.ends_at is not null then least(extract(epoch from x.ends_at) * 1000000, 9223372036854775807)::bigint end,
             'traffic', (x.traffic * 10000)::integer,
             'variants', coalesce(arms.variants, '[]'),
             'ranges', coalesce(allocation.ranges, '[]')

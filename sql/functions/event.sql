@@ -29,11 +29,17 @@ create or replace function ab_internal.make_partitions(first_day date default (n
     set search_path = pg_catalog, pg_temp
     -- Below deadlock_timeout: whoever is in the way is waited for another time; until then the overflow takes the events.
     set lock_timeout = '500ms'
+    -- Bounds pass through text: other styles write names of time zones, which are ambiguous.
+    set datestyle = 'ISO'
     as $$
 declare
     wanted record;
     made integer := 0;
 begin
+    -- An older snapshot would not see what has come into the overflow since, and leave it there to be stored twice.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        return 0;
+    end if;
     for wanted in
         select p.event_table, p.day, p.day at time zone 'UTC' as lower_bound, (p.day + interval '1 day') at time zone 'UTC' as upper_bound, n.name
         from (
@@ -100,6 +106,8 @@ begin
         array_agg(
             case
                 when e.experiment is not null and (x.experiment_id is null or (e.variant is not null and v.variant_id is null)) then 'refused'
+                -- Checked by whoever calls, against another clock perhaps: an event of the year 9999 would never be dropped.
+                when not e.event_time between '2000-01-01 00:00Z' and clock_timestamp() + interval '1 day 5 minutes' then 'refused'
                 when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
                 else t.event_table
             end
@@ -114,10 +122,15 @@ begin
         return query
         select
             e.item::integer,
-            case when e.experiment_id is null then 'experiment_not_found' else 'variant_not_found' end,
             case
-                when e.experiment_id is null then format('experiment "%s" does not exist', left(e.experiment, 64))
-                else format('experiment "%s" has no variant "%s"', e.experiment, left(e.variant, 64))
+                when e.experiment is not null and e.experiment_id is null then 'experiment_not_found'
+                when e.variant is not null and not exists (select from ab.variant v where v.experiment_id = e.experiment_id and v.variant = e.variant) then 'variant_not_found'
+                else 'invalid_event_time'
+            end,
+            case
+                when e.experiment is not null and e.experiment_id is null then format('experiment "%s" does not exist', left(e.experiment, 64))
+                when e.variant is not null and not exists (select from ab.variant v where v.experiment_id = e.experiment_id and v.variant = e.variant) then format('experiment "%s" has no variant "%s"', e.experiment, left(e.variant, 64))
+                else 'event time is before the year 2000 or in the future'
             end
         from unnest(experiments, variants, experiment_ids, tables) with ordinality e (experiment, variant, experiment_id, chosen, item)
         where e.chosen = 'refused';
@@ -242,6 +255,22 @@ create or replace function @extschema@.ab_track_batch(
     set search_path = pg_catalog, pg_temp
     as $$
 begin
+    if user_ids is null or exists (
+        select
+        from unnest(array[
+            cardinality(event_ids), cardinality(event_times), cardinality(event_types), cardinality(event_names), cardinality(amounts),
+            cardinality(ab_track_batch.properties), cardinality(experiments), cardinality(variants), cardinality(session_ids)
+        ]) n (length)
+        where n.length is distinct from cardinality(user_ids)
+    ) then
+        perform ab_internal.raise('invalid_argument', 'the arrays of a batch differ in length or are missing', 'give each array one element for each event, NULL where there is nothing to say');
+    end if;
+    if array_position(event_ids, null) is not null or array_position(event_times, null) is not null or array_position(ab_track_batch.properties, null) is not null then
+        perform ab_internal.raise('invalid_argument', 'an event of the batch has no id, time or properties', 'use ab_track() to have them filled in');
+    end if;
+    perform ab_internal.check_event(e.user_id, e.event_name, e.event_type, e.amount, e.properties, e.experiment, e.variant)
+    from unnest(user_ids, event_names, event_types, amounts, ab_track_batch.properties, experiments, variants)
+        e (user_id, event_name, event_type, amount, properties, experiment, variant);
     return query
     select * from ab_internal.store_events(ab_internal.workspace_id(ab_track_batch.workspace), user_ids, event_ids, event_times, event_types, event_names,
         amounts, ab_track_batch.properties, experiments, variants, session_ids);
@@ -250,6 +279,8 @@ $$;
 
 comment on function @extschema@.ab_track_batch(text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text) is $$Records many events in one statement and returns those it refused, each with its place in the arrays from 1; all others are stored, or were already.
 
-The arrays are parallel; properties are JSON texts. Ids, times, types and names must be there: use ab_track() to have them filled in.
+The arrays are parallel; properties are JSON texts. Ids, times, types, names and properties must be there: use ab_track() to have them filled in.
+Refused are experiments and variants that do not exist, and times before 2000 or more than a day ahead. Anything else that ab_track() would not take fails the whole statement.
+Errors (22023): invalid_argument, invalid_user_id, invalid_event, invalid_key, variant_required; 22P02 for malformed JSON; workspace_not_found (42704).
 
 Example: SELECT * FROM ab_track_batch('{u1,u2}', ARRAY['0190163d-8694-739b-aea5-966c26f8ad91', '0190163d-8694-739b-aea5-966c26f8ad92']::uuid[], ARRAY[now(), now()], '{custom,custom}', '{clicked,clicked}', '{NULL,NULL}', '{"{}","{}"}', '{NULL,NULL}', '{NULL,NULL}', '{NULL,NULL}');$$;

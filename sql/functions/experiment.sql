@@ -17,24 +17,31 @@ begin
         perform ab_internal.raise('invalid_variants', format('variants are %s', coalesce('a JSON ' || form, 'NULL')), hint);
     end if;
     for pair in
-        select e.key as variant, e.value as weight, null::text as name, null::json as config, null::text as unknown, 'object' as form
+        select e.key as variant, e.value as weight, null::text as name, null::json as config, null::text as wrong, 'object' as form
         from json_each(case form when 'object' then variants else '{}' end) e
         union all
-        select o.value ->> 'key', o.value -> 'weight', o.value ->> 'name', o.value -> 'config', u.unknown, json_typeof(o.value)
+        select o.value ->> 'key', o.value -> 'weight', o.value ->> 'name', o.value -> 'config', f.wrong, json_typeof(o.value)
         from json_array_elements(case form when 'array' then variants else '[]' end) o
         left join lateral (
-            select min(k) as unknown
-            from json_object_keys(case json_typeof(o.value) when 'object' then o.value else '{}' end) k
-            where k not in ('key', 'weight', 'name', 'config')
-        ) u on true
-    loop
-        if pair.form <> 'object' or pair.unknown is not null or pair.variant is null then
-            perform ab_internal.raise('invalid_variants',
+            select min(
                 case
-                    when pair.unknown is not null then format('variant "%s" has the unknown field "%s"', left(pair.variant, 64), left(pair.unknown, 64))
-                    when pair.form <> 'object' then format('a variant is a JSON %s', pair.form)
-                    else 'a variant has no key'
-                end, hint);
+                    when k.key not in ('key', 'weight', 'name', 'config') then format('variant "%s" has the unknown field "%s"', left(o.value ->> 'key', 64), left(k.key, 64))
+                    when k.written > 1 then format('variant "%s" has the field "%s" twice', left(o.value ->> 'key', 64), k.key)
+                    when k.key = 'key' and k.form not in ('string', 'null') then format('a variant''s key is a JSON %s', k.form)
+                    when k.key = 'name' and k.form not in ('string', 'null') then format('name of variant "%s" is a JSON %s', left(o.value ->> 'key', 64), k.form)
+                end
+            ) as wrong
+            from (
+                select e.key, count(*) as written, min(json_typeof(e.value)) as form
+                from json_each(case json_typeof(o.value) when 'object' then o.value else '{}' end) e
+                group by e.key
+            ) k
+        ) f on true
+    loop
+        if pair.form <> 'object' or pair.wrong is not null or pair.variant is null then
+            perform ab_internal.raise('invalid_variants',
+                coalesce(pair.wrong, case when pair.form <> 'object' then format('a variant is a JSON %s', pair.form) else 'a variant has no key' end),
+                hint);
         end if;
         variant := pair.variant;
         name := pair.name;
@@ -250,7 +257,7 @@ declare
     wanted integer := ab_internal.experiment_id(change_status.experiment);
     current_status text;
 begin
-    select x.status into current_status from ab.experiment x where x.experiment_id = wanted for update;
+    select x.status into current_status from ab.experiment x where x.experiment_id = wanted for no key update;
     if current_status <> all (from_status) then
         perform ab_internal.raise('wrong_status', format('experiment "%s" is %s', change_status.experiment, current_status),
             format('only an experiment that is %s can become %s', array_to_string(from_status, ' or '), to_status));

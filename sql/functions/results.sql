@@ -1,4 +1,16 @@
 -- Results as people ask for them. The numbers are those of view ab.experiment_results.
+create or replace function ab_internal.to_double(exact numeric)
+    returns double precision
+    language sql
+    immutable
+    strict
+    parallel safe
+    as $$
+    select case when abs(exact) > 1.7976931348623157e308 then null when abs(exact) < 1e-300 then 0 else exact::double precision end
+$$;
+
+comment on function ab_internal.to_double(numeric) is 'the nearest double; NULL where it is beyond the largest, because one absurd event must not make the results of all experiments fail';
+
 create or replace function @extschema@.ab_results(experiment text)
     returns table (
         metric text,

@@ -12,7 +12,7 @@ create or replace function ab_internal.incarnation()
 
 comment on function ab_internal.incarnation() is 'what event_transaction() adds to transaction ids of this cluster';
 
-create or replace function ab_internal.add_incarnation(system_identifier bigint)
+create or replace function ab_internal.add_incarnation(origin text)
     returns smallint
     language plpgsql
     volatile
@@ -24,18 +24,20 @@ declare
 begin
     -- One at a time, so that two first events after a restore do not take the same number.
     lock table ab_internal.incarnation in share row exclusive mode;
-    select i.incarnation into added from ab_internal.incarnation i where i.system_identifier = add_incarnation.system_identifier;
+    select i.incarnation into added from ab_internal.incarnation i where i.origin = add_incarnation.origin;
     if not found then
-        insert into ab_internal.incarnation (incarnation, system_identifier)
-        select coalesce(max(i.incarnation), 0) + 1, add_incarnation.system_identifier
+        -- A conflict means a snapshot from before another's first event: a serialization failure, which senders repeat.
+        insert into ab_internal.incarnation (incarnation, origin)
+        select coalesce(max(i.incarnation), 0) + 1, add_incarnation.origin
         from ab_internal.incarnation i
+        on conflict do nothing
         returning incarnation into added;
     end if;
     return added;
 end
 $$;
 
-comment on function ab_internal.add_incarnation(bigint) is 'notes that the database lives in this cluster now';
+comment on function ab_internal.add_incarnation(text) is 'notes that the database lives in this cluster now';
 
 create or replace function ab_internal.prepare_work_tables()
     returns void
@@ -77,9 +79,9 @@ begin
         variant text,
         first_exposed_at timestamptz,
         event_id uuid,
-        is_multiple boolean,
+        other_exposed_at timestamptz,
         old_variant text,
-        old_is_multiple boolean,
+        old_other_exposed_at timestamptz,
         is_moved boolean
     ) on commit delete rows;
     create temporary table if not exists ab_recount (
@@ -121,33 +123,50 @@ create or replace function ab_internal.count_exposures()
     as $$
 begin
     -- The earliest exposure decides, and of two at the same instant the smaller id, so that order of arrival does not.
+    -- What is stored stands for all exposures before: the earliest, and the earliest to any other variant.
     insert into pg_temp.ab_exposed
     select
-        n.experiment_id,
-        n.user_id,
-        case when n.is_earlier then n.variant else n.old_variant end,
-        case when n.is_earlier then n.first_exposed_at else n.old_first_exposed_at end,
-        case when n.is_earlier then n.event_id else n.old_event_id end,
-        n.is_multiple or coalesce(n.old_is_multiple or n.old_variant <> n.variant, false),
-        n.old_variant,
-        n.old_is_multiple,
-        n.is_earlier
+        f.experiment_id,
+        f.user_id,
+        f.variant,
+        f.first_exposed_at,
+        f.event_id,
+        (
+            select min(o.exposed_at)
+            from (
+                select unnest(f.variants) as variant, unnest(f.exposed_at) as exposed_at
+                union all
+                select f.old_variant, f.old_first_exposed_at
+                union all
+                -- It is to some other variant than the old one; where the new one is that, the old one is earlier still.
+                select null, f.old_other_exposed_at where f.variant = f.old_variant
+            ) o
+            where o.variant is distinct from f.variant
+                and o.exposed_at is not null
+        ),
+        f.old_variant,
+        f.old_other_exposed_at,
+        f.is_earlier
     from (
         select
-            b.*,
+            b.experiment_id,
+            b.user_id,
+            b.variants,
+            b.exposed_at,
+            case when n.is_earlier then b.variants[1] else x.variant end as variant,
+            case when n.is_earlier then b.exposed_at[1] else x.first_exposed_at end as first_exposed_at,
+            case when n.is_earlier then b.event_ids[1] else x.event_id end as event_id,
             x.variant as old_variant,
             x.first_exposed_at as old_first_exposed_at,
-            x.event_id as old_event_id,
-            x.is_multiple as old_is_multiple,
-            x.user_id is null or (b.first_exposed_at, b.event_id) < (x.first_exposed_at, x.event_id) as is_earlier
+            x.other_exposed_at as old_other_exposed_at,
+            n.is_earlier
         from (
             select
                 e.experiment_id,
                 e.user_id,
-                (array_agg(e.variant order by e.event_time, e.event_id))[1] as variant,
-                min(e.event_time) as first_exposed_at,
-                (array_agg(e.event_id order by e.event_time, e.event_id))[1] as event_id,
-                min(e.variant) <> max(e.variant) as is_multiple
+                array_agg(e.variant order by e.event_time, e.event_id) as variants,
+                array_agg(e.event_time order by e.event_time, e.event_id) as exposed_at,
+                array_agg(e.event_id order by e.event_time, e.event_id) as event_ids
             from pg_temp.ab_batch e
             join ab.experiment using (experiment_id)
             where e.event_type = 'exposure'
@@ -155,19 +174,22 @@ begin
             group by e.experiment_id, e.user_id
         ) b
         left join ab.exposure x using (experiment_id, user_id)
-    ) n;
-    insert into ab.exposure as x (experiment_id, user_id, variant, first_exposed_at, event_id, is_multiple)
-    select e.experiment_id, e.user_id, e.variant, e.first_exposed_at, e.event_id, e.is_multiple
+        cross join lateral (
+            select x.user_id is null or (b.exposed_at[1], b.event_ids[1]) < (x.first_exposed_at, x.event_id) as is_earlier
+        ) n
+    ) f;
+    insert into ab.exposure as x (experiment_id, user_id, variant, first_exposed_at, event_id, other_exposed_at)
+    select e.experiment_id, e.user_id, e.variant, e.first_exposed_at, e.event_id, e.other_exposed_at
     from pg_temp.ab_exposed e
-    where e.is_moved or e.is_multiple is distinct from e.old_is_multiple
+    where e.is_moved or e.other_exposed_at is distinct from e.old_other_exposed_at
     on conflict (user_id, experiment_id) do update
-        set variant = excluded.variant, first_exposed_at = excluded.first_exposed_at, event_id = excluded.event_id, is_multiple = excluded.is_multiple;
+        set variant = excluded.variant, first_exposed_at = excluded.first_exposed_at, event_id = excluded.event_id, other_exposed_at = excluded.other_exposed_at;
     insert into ab.variant_statistic as s (experiment_id, variant, units, multiple_units)
     select d.experiment_id, d.variant, sum(d.units), sum(d.multiple_units)
     from (
-        select e.experiment_id, e.variant, 1 as units, e.is_multiple::integer as multiple_units from pg_temp.ab_exposed e
+        select e.experiment_id, e.variant, 1 as units, (e.other_exposed_at is not null)::integer as multiple_units from pg_temp.ab_exposed e
         union all
-        select e.experiment_id, e.old_variant, -1, -e.old_is_multiple::integer from pg_temp.ab_exposed e where e.old_variant is not null
+        select e.experiment_id, e.old_variant, -1, -(e.old_other_exposed_at is not null)::integer from pg_temp.ab_exposed e where e.old_variant is not null
     ) d
     group by d.experiment_id, d.variant
     having sum(d.units) <> 0 or sum(d.multiple_units) <> 0
@@ -178,7 +200,7 @@ begin
     where s.experiment_id = e.experiment_id
         and s.units = 0;
     insert into ab_internal.rollup_progress as p (experiment_id, latest_event_at)
-    select e.experiment_id, max(e.first_exposed_at)
+    select e.experiment_id, max(greatest(e.first_exposed_at, e.other_exposed_at))
     from pg_temp.ab_exposed e
     group by e.experiment_id
     on conflict (experiment_id) do update
@@ -404,6 +426,12 @@ begin
     where x.experiment_id = rebuild.experiment_id
         and e.experiment_id = rebuild.experiment_id
         and x.first_exposed_at >= e.stopped_at;
+    update ab.exposure x
+    set other_exposed_at = null
+    from ab.experiment e
+    where x.experiment_id = rebuild.experiment_id
+        and e.experiment_id = rebuild.experiment_id
+        and x.other_exposed_at >= e.stopped_at;
     insert into pg_temp.ab_batch
     select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant
     from ab_internal.exposure_event e
@@ -420,7 +448,7 @@ begin
     group by x.experiment_id, x.variant;
     delete from ab_internal.rollup_progress p where p.experiment_id = rebuild.experiment_id;
     insert into ab_internal.rollup_progress (experiment_id, latest_event_at)
-    select x.experiment_id, max(x.first_exposed_at)
+    select x.experiment_id, max(greatest(x.first_exposed_at, x.other_exposed_at))
     from ab.exposure x
     where x.experiment_id = rebuild.experiment_id
     group by x.experiment_id;
@@ -457,12 +485,24 @@ declare
     events bigint := 0;
     stopped record;
 begin
-    perform ab_internal.make_partitions();
     -- First the lock, then the cursor, then the snapshot: a snapshot taken while waiting would be older than the cursor.
+    -- And before all of them the overflow, against whoever would move events out of it meanwhile: a query that was
+    -- planned before the move and looks after it finds them in neither place.
     if coalesce(ab_rollup.wait, true) then
+        perform ab_internal.make_partitions();
+        lock table ab.event_overflow in row exclusive mode;
         perform pg_advisory_xact_lock(lock_class, 0);
-    elsif not pg_try_advisory_xact_lock(lock_class, 0) then
-        return null;
+    else
+        if not pg_try_advisory_xact_lock(lock_class, 0) then
+            return null;
+        end if;
+        perform ab_internal.make_partitions();
+        begin
+            lock table ab.event_overflow in row exclusive mode nowait;
+        exception
+            when lock_not_available then
+                return null;
+        end;
     end if;
     insert into ab_internal.rollup_cursor (horizon, in_progress, ran_at)
     values (0, '{}', clock_timestamp())
@@ -474,9 +514,10 @@ begin
     -- This very transaction counts as running: what it writes after this call belongs to a later batch.
     running := array(select base + x::text::bigint from pg_snapshot_xip(snapshot) x) || (base + pg_current_xact_id()::text::bigint);
     perform ab_internal.prepare_work_tables();
-    while lower_bound < newest loop
+    -- Once at least, even where no id is new: one that was in progress may have ended.
+    loop
         -- Below base: the rest of what came from another cluster by dump and restore; all of it is committed.
-        upper_bound := case when lower_bound < base then base else least(lower_bound + width, newest) end;
+        upper_bound := case when lower_bound < base then base else greatest(lower_bound, least(lower_bound + width, newest)) end;
         after := array(select r from unnest(running) r where r < upper_bound);
         insert into pg_temp.ab_batch
         select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant
@@ -504,6 +545,7 @@ begin
         width := case when rows_read < wanted_rows then width * 8 when rows_read > wanted_rows * 10 then greatest(width / 8, 1) else width end;
         lower_bound := upper_bound;
         before := after;
+        exit when lower_bound >= newest;
     end loop;
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp();
@@ -541,6 +583,8 @@ declare
     reached record;
 begin
     wanted := ab_internal.experiment_id(ab_rebuild.experiment);
+    -- In the order of ab_rollup(), and for its reasons.
+    lock table ab.event_overflow in row exclusive mode;
     perform pg_advisory_xact_lock('ab_internal.rollup_cursor'::regclass::oid::integer, 0);
     select c.horizon, c.in_progress into reached from ab_internal.rollup_cursor c for update;
     if found then

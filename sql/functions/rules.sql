@@ -11,6 +11,8 @@ create or replace function ab_internal.open_phase(experiment_id integer)
 declare
     last_phase integer;
 begin
+    -- One at a time: whoever waits here sees the phase and the weights of whoever came first.
+    perform from ab.experiment x where x.experiment_id = open_phase.experiment_id for no key update;
     select max(p.phase) into last_phase from ab.phase p where p.experiment_id = open_phase.experiment_id;
     insert into ab.phase (experiment_id, phase, traffic)
     select x.experiment_id, coalesce(last_phase, 0) + 1, x.traffic
@@ -136,6 +138,10 @@ create or replace function ab_internal.variant_before()
 declare
     owner_row record;
 begin
+    if tg_op = 'DELETE' then
+        -- Before its status is looked at: a start that is under way counts the variants first.
+        perform from ab.experiment x where x.experiment_id = old.experiment_id for no key update;
+    end if;
     select x.experiment, x.status into owner_row from ab.experiment x where x.experiment_id = old.experiment_id;
     -- No row: the experiment itself is being deleted.
     if found and owner_row.status <> 'draft' and (tg_op = 'DELETE'

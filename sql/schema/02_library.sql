@@ -14,8 +14,10 @@ comment on function ab_internal.event_transaction() is 'the calling top-level tr
 create table ab_internal.config_signal (
 );
 
--- Which clusters this database has lived in. Written by the first event after CREATE EXTENSION or after a restore.
+-- Which clusters this database has lived in. Written by the first event after CREATE EXTENSION or after a restore. The
+-- origin is the cluster's system identifier and the OID of config_signal: a physical copy of a cluster has the same
+-- identifier and a life of its own, but every restore makes the relation anew.
 create table ab_internal.incarnation (
     incarnation smallint primary key,
-    system_identifier bigint not null unique
+    origin text not null unique
 );

@@ -6,7 +6,8 @@ create table ab.exposure (
     variant text not null,
     first_exposed_at timestamptz not null,
     event_id uuid not null,
-    is_multiple boolean not null default false,
+    other_exposed_at timestamptz,
+    is_multiple boolean not null generated always as (other_exposed_at is not null) stored,
     -- The user first: an event finds the user's few experiments, not the experiment's millions of users.
     primary key (user_id, experiment_id)
 );
@@ -14,6 +15,8 @@ create table ab.exposure (
 create index exposure_experiment_id_idx on ab.exposure (experiment_id);
 
 comment on table ab.exposure is 'the arm each user counts in: that of the first exposure; one row per experiment and user';
+
+comment on column ab.exposure.other_exposed_at is 'first exposure to another variant than the one the user counts in; kept so that a stop can take it back';
 
 comment on column ab.exposure.is_multiple is 'exposed to more than one variant; the user stays in the arm of the first';
 

@@ -30,9 +30,9 @@ with arm as (
     cross join lateral (
         -- Exact until the last step: the sums are numeric, and only mean and variance are rounded.
         select
-            (coalesce(t.total, 0) / nullif(s.units, 0))::double precision as mean,
+            ab_internal.to_double(coalesce(t.total, 0) / nullif(s.units, 0)) as mean,
             case
-                when s.units >= 2 then ((s.units * coalesce(t.total_of_squares, 0) - coalesce(t.total, 0) * coalesce(t.total, 0)) / (s.units::numeric * (s.units - 1)))::double precision
+                when s.units >= 2 then ab_internal.to_double((s.units * coalesce(t.total_of_squares, 0) - coalesce(t.total, 0) * coalesce(t.total, 0)) / (s.units::numeric * (s.units - 1)))
             end as variance
     ) e
     window own as (partition by x.experiment_id, m.metric_id order by v.is_control desc, v.variant = 'control' desc, v.variant_id)

@@ -23,7 +23,7 @@ use super::shell::database_url;
 use super::{DATABASE, Found};
 
 const USERS: usize = 20_000;
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 32;
 /// Users simulated in one go, with their own seed: the outcome does not depend on who of the threads is faster.
 const CHUNK: usize = 100;
 const BATCH: usize = 100;

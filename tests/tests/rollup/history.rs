@@ -19,7 +19,8 @@ const USERS: [&str; 3] = ["ann", "bob", "cy:d'é"];
 const NAMES: [&str; 3] = ["buy", "view", "exposure"];
 const KINDS: [&str; 3] = ["conversion", "count", "sum"];
 const VARIANTS: [&str; 3] = ["control", "green", "blue"];
-const VALUES: [&str; 9] = ["null", "1", "0.1", "-2.5", "49.9", "0.30000000000000004", "1e15", "1e-7", "-1e22"];
+const VALUES: [&str; 9] =
+    ["null", "1", "0.1", "-2.5", "49.9", "0.30000000000000004", "1e15", "1e-7", "-1e22"];
 const METRICS: usize = 5;
 const HOUR: i64 = 3_600_000_000;
 
@@ -326,11 +327,14 @@ impl<'a> History<'a> {
         let is_exposure = self.random.random_bool(0.35);
         let experiment = (is_exposure || self.random.random_bool(0.3)).then(|| self.experiment());
         let variants: &[&'static str] = if is_exposure { &VARIANTS[..2] } else { &[] };
-        let is_id_enough = self.random.random_bool(0.3);
+        // A version 7 id knows milliseconds only.
+        let is_id_enough = time % 1000 == 0 && self.random.random_bool(0.3);
         let noise: u128 = self.random.random();
         let id = if is_id_enough {
             let milliseconds = u128::try_from(time / 1000).unwrap_or_default();
-            (milliseconds << 80) | (0x7 << 76) | (noise & 0xfff_ffff_ffff_ffff_ffff) & !(0xf << 76) & !(0x3 << 62)
+            (milliseconds << 80)
+                | (0x7 << 76)
+                | (noise & 0xfff_ffff_ffff_ffff_ffff) & !(0xf << 76) & !(0x3 << 62)
                 | (0x2 << 62)
         } else {
             (noise & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62)
@@ -352,7 +356,8 @@ impl<'a> History<'a> {
     }
 
     fn is_pending_elsewhere(&self, event: usize, session: usize) -> bool {
-        let holds = |transaction: &Transaction| transaction.stored.iter().flatten().any(|held| *held == event);
+        let holds =
+            |transaction: &Transaction| transaction.stored.iter().flatten().any(|held| *held == event);
         self.prepared.values().any(holds)
             || self
                 .sessions
@@ -452,9 +457,10 @@ impl<'a> History<'a> {
         let is_held = |with_rollup: bool, history: &History<'_>| {
             history.sessions.iter().enumerate().any(|(number, other)| {
                 number != session
-                    && other.transaction.as_ref().is_some_and(|open| {
-                        open.has_changed_config || (with_rollup && open.has_rolled_up)
-                    })
+                    && other
+                        .transaction
+                        .as_ref()
+                        .is_some_and(|open| open.has_changed_config || (with_rollup && open.has_rolled_up))
             })
         };
         if is_held(false, self) {
@@ -484,7 +490,9 @@ impl<'a> History<'a> {
                 "delete from ab.experiment_metric d using (select a.experiment_id, a.metric_id {attached}) g \
                  where (d.experiment_id, d.metric_id) = (g.experiment_id, g.metric_id)"
             ),
-            _ => format!("select ab_add_metric('{experiment}', 'm{metric}') where not exists (select {attached})"),
+            _ => format!(
+                "select ab_add_metric('{experiment}', 'm{metric}') where not exists (select {attached})"
+            ),
         };
         self.run_tolerant(session, &statement)?;
         if let Some(transaction) = &mut self.sessions[session].transaction {
@@ -573,24 +581,16 @@ impl<'a> History<'a> {
 
     fn compare(&mut self) -> Outcome<()> {
         self.compare_events()?;
-        let counted = self.rows(STATE)?;
-        let defined = self.rows(DEFINITION)?;
-        if let Some(difference) = difference("counted step by step", &counted, "by definition", &defined) {
-            return Err(difference);
-        }
-        for number in 0..self.experiments {
-            self.run_sql(0, &format!("select ab_rebuild('e{number}')"))?;
-        }
-        let rebuilt = self.rows(STATE)?;
-        match difference("counted step by step", &counted, "rebuilt", &rebuilt) {
-            Some(difference) => Err(difference),
-            None => Ok(()),
-        }
+        let workspace = self.workspace.clone();
+        compare_state(&mut self.sessions[0].client, &workspace)
     }
 
     /// Every event of a committed transaction is there exactly once, and no other.
     fn compare_events(&mut self) -> Outcome<()> {
-        let mut stored = self.rows(
+        let workspace = self.workspace.clone();
+        let mut stored = rows(
+            &mut self.sessions[0].client,
+            &workspace,
             "select e.user_id || ' ' || e.event_id || ' ' || (extract(epoch from e.event_time) * 1000000)::bigint || ' ' || e.event_type || ' ' || e.event_name \
              from ab.event e join ab.workspace w using (workspace_id) where w.workspace = $1 and not (e.event_type = 'exposure' and e.value is null and e.event_name = 'exposure') \
              order by 1",
@@ -602,7 +602,9 @@ impl<'a> History<'a> {
             .zip(&self.committed)
             .filter(|(_, committed)| **committed)
             // These look as those of ab_expose(), whose ids nobody here knows.
-            .filter(|(event, _)| !(event.kind == "exposure" && event.value == "null" && event.name == "exposure"))
+            .filter(|(event, _)| {
+                !(event.kind == "exposure" && event.value == "null" && event.name == "exposure")
+            })
             .map(|(event, _)| {
                 format!("{} {} {} {} {}", event.user, event.id, event.time, event.kind, event.name)
             })
@@ -613,12 +615,28 @@ impl<'a> History<'a> {
             None => Ok(()),
         }
     }
+}
 
-    fn rows(&mut self, query: &str) -> Outcome<Vec<String>> {
-        let workspace = self.workspace.clone();
-        let rows = self.sessions[0].client.query(query, &[&workspace]).map_err(|error| describe(&error))?;
-        Ok(rows.iter().map(|row| row.get::<_, String>(0)).collect())
+/// Compares what is kept of a workspace with what its events define, and with what a rebuild makes of them. The session
+/// must be in that workspace, and everything committed must have been rolled up.
+pub fn compare_state(client: &mut Client, workspace: &str) -> Result<(), String> {
+    let counted = rows(client, workspace, STATE)?;
+    let defined = rows(client, workspace, DEFINITION)?;
+    if let Some(difference) = difference("counted step by step", &counted, "by definition", &defined) {
+        return Err(difference);
     }
+    let rebuild = "select ab_rebuild(x.experiment)::text from ab.experiment x join ab.workspace w using (workspace_id) where w.workspace = $1";
+    client.query(rebuild, &[&workspace]).map_err(|error| describe(&error))?;
+    let rebuilt = rows(client, workspace, STATE)?;
+    match difference("counted step by step", &counted, "rebuilt", &rebuilt) {
+        Some(difference) => Err(difference),
+        None => Ok(()),
+    }
+}
+
+fn rows(client: &mut Client, workspace: &str, query: &str) -> Outcome<Vec<String>> {
+    let rows = client.query(query, &[&workspace]).map_err(|error| describe(&error))?;
+    Ok(rows.iter().map(|row| row.get::<_, String>(0)).collect())
 }
 
 /// The state, one line a row; numbers without the zeros at their end, which are not part of their value.

@@ -1,0 +1,78 @@
+//! `ab_assign` over a table, against PostgreSQL's own hash function and against the PL/pgSQL that people write by hand.
+
+use std::time::Instant;
+
+use postgres::Client;
+
+use crate::Ratio;
+
+const USERS: u32 = 2_000_000;
+/// The twin is so much slower that it gets a tenth of the users; its time is told for all of them.
+const TWIN_SHARE: u32 = 10;
+const REPETITIONS: usize = 5;
+
+/// Two look-ups and a hash: what a home-made A/B table does.
+const TWIN: &str = "
+    create table twin_experiment (experiment text primary key, status text, salt text, traffic integer);
+    create table twin_range (experiment text, from_bucket integer, to_bucket integer, variant text, primary key (experiment, from_bucket));
+    insert into twin_experiment select x.experiment, x.status, x.salt, 1000000 from ab.experiment x;
+    insert into twin_range select x.experiment, r.from_bucket, r.to_bucket, r.variant from ab.variant_range r join ab.experiment x using (experiment_id);
+    analyze twin_experiment, twin_range;
+    create function twin_assign(user_id text, wanted text) returns text language plpgsql stable as $$
+    declare
+        found_experiment record;
+        chosen text;
+        bucket integer;
+    begin
+        select * into found_experiment from twin_experiment e where e.experiment = wanted;
+        if not found or found_experiment.status <> 'running' then
+            return null;
+        end if;
+        bucket := abs(hashtextextended(found_experiment.salt || ':' || user_id, 0) % 1000000);
+        select r.variant into chosen from twin_range r where r.experiment = wanted and bucket >= r.from_bucket and bucket < r.to_bucket;
+        return chosen;
+    end
+    $$";
+
+/// Measures with 10,000 experiments running.
+pub fn run(client: &mut Client) -> anyhow::Result<Vec<Ratio>> {
+    println!("preparing 10,000 experiments and {USERS} users");
+    client.batch_execute(&format!(
+        "select count(ab_create_experiment('exp_' || n)) from generate_series(1, 10000) n;
+        update ab.experiment set status = 'running';
+        {TWIN};
+        create table visitor as select 'user_' || n as id from generate_series(1, {USERS}) n;
+        analyze visitor;
+        set max_parallel_workers_per_gather = 0;
+        set jit = off",
+    ))?;
+    let all = "from visitor";
+    let hash = best(client, &format!("select count(hashtextextended(id, 0)) {all}"))?;
+    let assign = best(client, &format!("select count(ab_assign(id, 'exp_5000')) {all}"))?;
+    let twin = best(
+        client,
+        &format!(
+            "select count(twin_assign(id, 'exp_5000')) from (select id {all} limit {}) v",
+            USERS / TWIN_SHARE
+        ),
+    )? * f64::from(TWIN_SHARE);
+    let ratio = |baseline, reference| Ratio {
+        what: "ab_assign, 2 M users, 10,000 experiments",
+        unit: "ms",
+        measured: assign,
+        baseline,
+        reference,
+    };
+    Ok(vec![ratio("hashtextextended over the same rows", hash), ratio("PL/pgSQL with two look-ups", twin)])
+}
+
+/// The shortest of several runs, in milliseconds.
+fn best(client: &mut Client, query: &str) -> anyhow::Result<f64> {
+    let mut shortest = f64::INFINITY;
+    for _ in 0..REPETITIONS {
+        let begin = Instant::now();
+        client.query_one(query, &[])?;
+        shortest = shortest.min(begin.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(shortest)
+}

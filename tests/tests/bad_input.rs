@@ -1,0 +1,441 @@
+//! What happens to input that cannot be used: assignment answers NULL, everything else says what is wrong, by SQLSTATE,
+//! code and hint, and nothing of it reaches the server's log as a panic or an internal error.
+
+use std::fs;
+
+use ab_tests::{Database, cluster, one, sql_error};
+use postgres::Client;
+
+fn run(client: &mut Client, statements: &str) {
+    client.batch_execute(statements).expect(statements);
+}
+
+/// A database with one experiment in each status and one metric, whose errors are logged with their SQLSTATE.
+fn prepared() -> (Database, Client) {
+    let database = Database::new();
+    run(
+        &mut database.connect(),
+        &format!(
+            "alter database {} set log_error_verbosity = verbose;
+             select ab_create_metric('orders', 'purchase');
+             select ab_create_experiment('draft'); select ab_create_experiment('running', primary_metric => 'orders'); select ab_start('running');
+             select ab_create_experiment('stopped'); select ab_start('stopped'); select ab_stop('stopped')",
+            database.name()
+        ),
+    );
+    let client = database.connect();
+    (database, client)
+}
+
+/// Statement, SQLSTATE, code. An empty code is PostgreSQL's own error, raised before anything of ours is called.
+const REFUSED: &[(&str, &str, &str)] = &[
+    // ab_create_experiment
+    ("ab_create_experiment(null)", "22023", "invalid_key"),
+    ("ab_create_experiment('')", "22023", "invalid_key"),
+    ("ab_create_experiment('a b')", "22023", "invalid_key"),
+    ("ab_create_experiment('a:b')", "22023", "invalid_key"),
+    ("ab_create_experiment('_a')", "22023", "invalid_key"),
+    ("ab_create_experiment('é')", "22023", "invalid_key"),
+    ("ab_create_experiment(E'a\\n')", "22023", "invalid_key"),
+    ("ab_create_experiment(repeat('x', 129))", "22023", "invalid_key"),
+    ("ab_create_experiment('a; drop table ab.experiment')", "22023", "invalid_key"),
+    ("ab_create_experiment('running')", "23505", "experiment_exists"),
+    ("ab_create_experiment('e', '{}')", "22023", "invalid_variants"),
+    ("ab_create_experiment('e', '{\"a\": 0, \"b\": 0}')", "22023", "invalid_variants"),
+    ("ab_create_experiment('e', '{\"a\": -1, \"b\": 1}')", "22023", "invalid_variants"),
+    ("ab_create_experiment('e', '{\"a\": \"NaN\", \"b\": 1}')", "22023", "invalid_variants"),
+    ("ab_create_experiment('e', '{\"a\": NaN, \"b\": 1}')", "22P02", ""),
+    ("ab_create_experiment('e', '{\"a\": 50')", "22P02", ""),
+    (
+        "ab_create_experiment('e', '[{\"key\": \"a\\u0000\", \"weight\": 1}, {\"key\": \"b\", \"weight\": 1}]')",
+        "22P05",
+        "",
+    ),
+    ("ab_create_experiment('e', '{\"a:b\": 1, \"c\": 1}')", "22023", "invalid_key"),
+    ("ab_create_experiment('e', control => 'nobody')", "42704", "variant_not_found"),
+    ("ab_create_experiment('e', control => '')", "42704", "variant_not_found"),
+    ("ab_create_experiment('e', primary_metric => 'nothing')", "42704", "metric_not_found"),
+    ("ab_create_experiment('e', salt => 'a:b')", "22023", "invalid_key"),
+    ("ab_create_experiment('e', salt => '')", "22023", "invalid_key"),
+    ("ab_create_experiment('e', traffic => null)", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', traffic => -0.1)", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', traffic => 100.0001)", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', traffic => 'NaN')", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', traffic => 'Infinity')", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', traffic => '50 %')", "22P02", ""),
+    (
+        "ab_create_experiment('e', starts_at => '2030-01-02', ends_at => '2030-01-01')",
+        "22023",
+        "invalid_argument",
+    ),
+    ("ab_create_experiment('e', starts_at => 'infinity')", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', ends_at => '-infinity')", "22023", "invalid_argument"),
+    ("ab_create_experiment('e', starts_at => '2030-02-30')", "22008", ""),
+    ("ab_create_experiment('e', starts_at => 'soon')", "22007", ""),
+    // ab_create_metric, ab_add_metric
+    ("ab_create_metric(null, 'e')", "22023", "invalid_key"),
+    ("ab_create_metric('a b', 'e')", "22023", "invalid_key"),
+    ("ab_create_metric('orders', 'e')", "23505", "metric_exists"),
+    ("ab_create_metric('m', null)", "22023", "invalid_argument"),
+    ("ab_create_metric('m', '')", "22023", "invalid_argument"),
+    ("ab_create_metric('m', repeat('x', 257))", "22023", "invalid_argument"),
+    ("ab_create_metric('m', repeat('é', 129))", "22023", "invalid_argument"),
+    ("ab_create_metric('m', 'e', 'ratio')", "22023", "invalid_argument"),
+    ("ab_create_metric('m', 'e', null)", "22023", "invalid_argument"),
+    ("ab_add_metric('nowhere', 'orders')", "42704", "experiment_not_found"),
+    ("ab_add_metric(null, 'orders')", "42704", "experiment_not_found"),
+    ("ab_add_metric('running', 'nothing')", "42704", "metric_not_found"),
+    ("ab_add_metric('running', null)", "42704", "metric_not_found"),
+    ("ab_add_metric('running', 'orders')", "23505", "metric_attached"),
+    // The life of an experiment
+    ("ab_start('nowhere')", "42704", "experiment_not_found"),
+    ("ab_start(null)", "42704", "experiment_not_found"),
+    ("ab_start('')", "42704", "experiment_not_found"),
+    ("ab_start(repeat('x', 100000))", "42704", "experiment_not_found"),
+    ("ab_start('running')", "55000", "wrong_status"),
+    ("ab_pause('nowhere')", "42704", "experiment_not_found"),
+    ("ab_pause('draft')", "55000", "wrong_status"),
+    ("ab_resume('nowhere')", "42704", "experiment_not_found"),
+    ("ab_resume('running')", "55000", "wrong_status"),
+    ("ab_stop('nowhere')", "42704", "experiment_not_found"),
+    ("ab_stop('stopped')", "55000", "wrong_status"),
+    ("ab_stop('draft')", "55000", "wrong_status"),
+    // ab_track
+    ("ab_track(null, 'e')", "22023", "invalid_user_id"),
+    ("ab_track('', 'e')", "22023", "invalid_user_id"),
+    ("ab_track(repeat('x', 513), 'e')", "22023", "invalid_user_id"),
+    ("ab_track(repeat('é', 257), 'e')", "22023", "invalid_user_id"),
+    ("ab_track('u', null)", "22023", "invalid_event"),
+    ("ab_track('u', '')", "22023", "invalid_event"),
+    ("ab_track('u', repeat('x', 257))", "22023", "invalid_event"),
+    ("ab_track('u', 'e', 'NaN')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', '-Infinity')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', 1e309)", "22003", ""),
+    ("ab_track('u', 'e', 'many')", "22P02", ""),
+    ("ab_track('u', 'e', properties => '[1]')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', properties => '1')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', properties => 'null')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', properties => '{')", "22P02", ""),
+    (
+        "ab_track('u', 'e', properties => jsonb_build_object('a', repeat('x', 40000)))",
+        "22023",
+        "invalid_event",
+    ),
+    ("ab_track('u', 'e', event_type => 'Purchase')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', event_type => '')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', event_type => repeat('x', 65))", "22023", "invalid_event"),
+    ("ab_track('u', 'e', event_type => 'exposure')", "22023", "variant_required"),
+    ("ab_track('u', 'e', event_type => 'exposure', experiment => 'running')", "22023", "variant_required"),
+    ("ab_track('u', 'e', experiment => 'nowhere')", "42704", "experiment_not_found"),
+    ("ab_track('u', 'e', experiment => 'a:b')", "22023", "invalid_key"),
+    ("ab_track('u', 'e', experiment => 'running', variant => 'nobody')", "42704", "variant_not_found"),
+    ("ab_track('u', 'e', variant => 'control')", "22023", "invalid_event"),
+    ("ab_track('u', 'e', event_time => '9999-01-01')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => '294276-12-31 23:59:59.999999')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => '1999-12-31 23:59Z')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => '4713-01-01 BC')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => 'infinity')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => '-infinity')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => now() + interval '25 hours')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_time => 'yesterday-ish')", "22007", ""),
+    (
+        "ab_track('u', 'e', event_id => '6f0c1b1e-8f0d-4d43-9a52-7a1bc0deab01')",
+        "22023",
+        "event_time_required",
+    ),
+    ("ab_track('u', 'e', event_id => 'ffffffff-ffff-7fff-bfff-ffffffffffff')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_id => '00000000-0000-7000-8000-000000000000')", "22008", "invalid_event_time"),
+    ("ab_track('u', 'e', event_id => 'order-17')", "22P02", ""),
+    // ab_track_batch
+    (
+        "ab_track_batch(null, null, null, null, null, null, null, null, null, null)",
+        "22023",
+        "invalid_argument",
+    ),
+    (
+        "ab_track_batch('{u}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+        "22023",
+        "invalid_argument",
+    ),
+    (
+        "ab_track_batch('{u,v}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_argument",
+    ),
+    (
+        "ab_track_batch('{u}', array[null]::uuid[], array[now()], '{custom}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_argument",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[null]::timestamptz[], '{custom}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_argument",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{1}', '{null}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_argument",
+    ),
+    (
+        "ab_track_batch('{null}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_user_id",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{null}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_event",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{NaN}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "invalid_event",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{exposure}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}')",
+        "22023",
+        "variant_required",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{1}', '{\"{\"}', '{null}', '{null}', '{null}')",
+        "22P02",
+        "",
+    ),
+    (
+        "ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{1}', '{\"{}\"}', '{null}', '{null}', '{null}', 'nowhere')",
+        "42704",
+        "workspace_not_found",
+    ),
+    // Results
+    ("ab_results('nowhere')", "42704", "experiment_not_found"),
+    ("ab_results(null)", "42704", "experiment_not_found"),
+    ("ab_rebuild('nowhere')", "42704", "experiment_not_found"),
+    ("ab_rebuild(null)", "42704", "experiment_not_found"),
+    // Statistics
+    ("ab_ttest(-1, 1, 1, 10, 1, 1)", "22023", "invalid_argument"),
+    ("ab_ttest(10, 'NaN', 1, 10, 1, 1)", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, 1, 10, 'Infinity', 1)", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, -1, 10, 1, 1)", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, 1, 10, 1, 'NaN')", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, 1, 10, 1, 1, 0)", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, 1, 10, 1, 1, 1)", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, 1, 10, 1, 1, 'NaN')", "22023", "invalid_argument"),
+    ("ab_ttest(10, 1, 1, 10, 1, 1, 0.05, 'both')", "22023", "invalid_argument"),
+    ("ab_ztest(10, 11, 10, 1)", "22023", "invalid_argument"),
+    ("ab_ztest(10, 1, 10, -1)", "22023", "invalid_argument"),
+    ("ab_ztest(-1, 0, 10, 1)", "22023", "invalid_argument"),
+    ("ab_ztest(10, 1, 10, 1, -0.05)", "22023", "invalid_argument"),
+    ("ab_ztest(10, 1, 10, 1, 0.05, '')", "22023", "invalid_argument"),
+    ("ab_ztest(10, 0.5, 10, 1)", "42883", ""),
+    ("ab_proportion_ci(5, 3)", "22023", "invalid_argument"),
+    ("ab_proportion_ci(-1, 3)", "22023", "invalid_argument"),
+    ("ab_proportion_ci(1, 3, 2)", "22023", "invalid_argument"),
+    ("ab_mean_ci(-1, 1, 1)", "22023", "invalid_argument"),
+    ("ab_mean_ci(10, 'NaN', 1)", "22023", "invalid_argument"),
+    ("ab_mean_ci(10, 1, -1)", "22023", "invalid_argument"),
+    ("ab_mean_ci(10, 1, 1, 0)", "22023", "invalid_argument"),
+    // ab_grant
+    ("ab_grant('nobody', 'client')", "42704", "role_not_found"),
+    ("ab_grant(null, 'client')", "42704", "role_not_found"),
+    ("ab_grant('', 'client')", "42704", "role_not_found"),
+    ("ab_grant('postgres', 'king')", "22023", "invalid_argument"),
+    ("ab_grant('postgres', null)", "22023", "invalid_argument"),
+    ("ab_grant('postgres', 'Client')", "22023", "invalid_argument"),
+    // Wrong types are no function of ours
+    ("ab_assign(1.5, 'running')", "42883", ""),
+    ("ab_assign('u', 1)", "42883", ""),
+    ("ab_assign('u')", "42883", ""),
+    ("ab_assign('not-a-uuid'::uuid, 'running')", "22P02", ""),
+    ("ab_expose(true, 'running')", "42883", ""),
+    ("ab_bucket('s', 1)", "42883", ""),
+    ("ab_rollup('soon')", "22P02", ""),
+    ("ab_config_version(1)", "42883", ""),
+];
+
+/// Functions that have no argument to refuse.
+const NEVER_REFUSE: &[&str] = &["ab_assign_reason", "ab_config_documents"];
+
+#[test]
+fn everything_that_cannot_be_used_is_refused_by_name() {
+    let (_database, mut client) = prepared();
+    for &(call, sqlstate, code) in REFUSED {
+        let statement = format!("select * from {call}");
+        let error = sql_error(client.batch_execute(&statement));
+        assert_eq!((error.sqlstate.as_str(), error.code.as_str()), (sqlstate, code), "{call}: {error:?}");
+        if !code.is_empty() {
+            assert!(!error.hint.is_empty(), "{call} gives no advice");
+            assert!(!error.message.ends_with('.'), "{call}: {}", error.message);
+            assert!(!error.message.starts_with(char::is_uppercase), "{call}: {}", error.message);
+            assert!(error.message.len() < 400, "{call} repeats its whole argument");
+        }
+    }
+    let left = one(
+        &mut client,
+        "select concat_ws(' ', (select count(*) from ab.experiment), (select count(*) from ab.metric), (select count(*) from ab.event), (select count(*) from ab.experiment_metric))",
+    );
+    assert_eq!(left.as_deref(), Some("3 1 0 1"), "nothing refused has left a trace");
+    let functions = one(
+        &mut client,
+        "select string_agg(distinct p.proname, ' ') from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname like 'ab\\_%'",
+    )
+    .unwrap();
+    for function in functions.split(' ').filter(|name| !NEVER_REFUSE.contains(name)) {
+        assert!(
+            REFUSED.iter().any(|(call, ..)| call.starts_with(&format!("{function}("))),
+            "{function} has no case"
+        );
+    }
+    assert_calm_log();
+}
+
+#[test]
+fn a_workspace_that_does_not_exist_is_named() {
+    let (_database, mut client) = prepared();
+    for workspace in ["nowhere", "", "a:b", "ünicode"] {
+        run(&mut client, &format!("set ab.workspace = '{workspace}'"));
+        for call in ["ab_create_experiment('e')", "ab_create_metric('m', 'e')", "ab_track('u', 'e')"] {
+            let error = sql_error(client.batch_execute(&format!("select {call}")));
+            assert_eq!(
+                (error.sqlstate.as_str(), error.code.as_str()),
+                ("42704", "workspace_not_found"),
+                "{workspace}: {call}"
+            );
+            assert!(error.message.contains(&format!("\"{workspace}\"")), "{}", error.message);
+        }
+        for call in ["ab_start('running')", "ab_results('running')", "ab_add_metric('running', 'orders')"] {
+            let error = sql_error(client.batch_execute(&format!("select {call}")));
+            assert_eq!(error.code, "experiment_not_found", "{workspace}: {call}");
+        }
+        assert_eq!(one(&mut client, "select ab_assign_reason('u', 'running')").as_deref(), Some("not_found"));
+        assert_eq!(one(&mut client, "select ab_expose('u', 'running')"), None);
+        assert_eq!(one(&mut client, "select ab_config_version()"), None);
+    }
+    let left = one(&mut client, "select string_agg(workspace, ' ') from ab.workspace");
+    assert_eq!(left.as_deref(), Some("default"), "none made itself");
+}
+
+#[test]
+fn a_batch_stores_the_good_and_names_the_refused() {
+    let (_database, mut client) = prepared();
+    let refused = client
+        .query(
+            "select item, code, message from ab_track_batch(
+                 array['a', 'b', 'c', 'd', 'e', 'f'], (select array_agg(gen_random_uuid()) from generate_series(1, 6)),
+                 array[now(), now(), now(), '9999-01-01', '1999-12-31', 'infinity'],
+                 '{custom,custom,exposure,custom,custom,custom}', '{e,e,e,e,e,e}', '{1,2,3,4,5,6}', '{\"{}\",\"{}\",\"{}\",\"{}\",\"{}\",\"{}\"}',
+                 '{null,nowhere,running,null,null,running}', '{null,null,nobody,null,null,null}', '{null,null,null,null,null,null}')
+             order by item",
+            &[],
+        )
+        .unwrap();
+    let refused: Vec<(i32, &str)> = refused.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(
+        refused,
+        [
+            (2, "experiment_not_found"),
+            (3, "variant_not_found"),
+            (4, "invalid_event_time"),
+            (5, "invalid_event_time"),
+            (6, "invalid_event_time")
+        ]
+    );
+    assert_eq!(one(&mut client, "select string_agg(user_id, ' ') from ab.event").as_deref(), Some("a"));
+    run(&mut client, "select ab_track_batch('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')");
+}
+
+#[test]
+fn a_nul_byte_never_gets_in() {
+    let (_database, mut client) = prepared();
+    for statement in [
+        "select ab_assign($1::text, 'running')",
+        "select ab_assign('u', $1)",
+        "select ab_expose($1::text, 'running')",
+        "select ab_track($1, 'e')::text",
+        "select ab_track('u', $1)::text",
+        "select ab_create_experiment($1)",
+        "select ab_create_metric('m', $1)",
+        "select ab_bucket('s', $1)::text",
+    ] {
+        let error = sql_error(client.query(statement, &[&"a\0b"]));
+        assert_eq!(error.sqlstate, "22021", "{statement}");
+    }
+    // Escaped in JSON, where the type of the argument lets it pass.
+    let error = sql_error(client.batch_execute(
+        r#"select ab_track_batch('{u}', array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{1}', array['{"a": "\u0000"}'], '{null}', '{null}', '{null}')"#,
+    ));
+    assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "invalid_event"));
+    assert_calm_log();
+}
+
+#[test]
+fn an_error_of_ours_is_caught_like_any_other() {
+    let (_database, mut client) = prepared();
+    run(
+        &mut client,
+        "create function attempt(statement text) returns text language plpgsql as $$
+         declare detail text; begin
+             execute statement; return 'no error';
+         exception when others then
+             get stacked diagnostics detail = pg_exception_detail;
+             return sqlstate || ' ' || split_part(detail, E'\\n', 1);
+         end $$",
+    );
+    // Often, so that whatever an error leaves behind would show.
+    let distinct = one(
+        &mut client,
+        "select string_agg(distinct attempt('select ab_track('''', ''e'')'), ', ') from generate_series(1, 2000)",
+    );
+    assert_eq!(distinct.as_deref(), Some("22023 code=invalid_user_id"));
+    let distinct = one(
+        &mut client,
+        "select string_agg(distinct attempt('select ab_start(''nowhere'')'), ', ') from generate_series(1, 200)",
+    );
+    assert_eq!(distinct.as_deref(), Some("42704 code=experiment_not_found"));
+    assert_eq!(one(&mut client, "select ab_assign_reason('u', 'running')").as_deref(), Some("split"));
+    assert_eq!(one(&mut client, "select current_user").as_deref(), Some("postgres"));
+}
+
+#[test]
+fn extreme_numbers_have_an_answer() {
+    let (_database, mut client) = prepared();
+    for call in [
+        "ab_ttest(9223372036854775807, 1e308, 1e308, 9223372036854775807, -1e308, 1e308)",
+        "ab_ttest(2, 0, 0, 2, 0, 0)",
+        "ab_ttest(2, 5e-324, 5e-324, 2, 1, 1)",
+        "ab_ttest(0, 0, 0, 0, 0, 0)",
+        "ab_ttest(1, 1, 1, 1, 1, 1)",
+        "ab_ttest(null, null, null, null, null, null, null, null)",
+        "ab_ztest(9223372036854775807, 9223372036854775807, 9223372036854775807, 0)",
+        "ab_ztest(1, 1, 1, 1)",
+        "ab_ztest(0, 0, 0, 0)",
+        "ab_ztest(10, 5, 10, 5, 1e-300)",
+        "ab_proportion_ci(0, 0)",
+        "ab_proportion_ci(9223372036854775807, 9223372036854775807)",
+        "ab_mean_ci(0, 0, 0)",
+        "ab_mean_ci(9223372036854775807, 1e308, 1e308, 0.9999999999)",
+        "ab_mean_ci(2, 1, 1, 1e-300)",
+    ] {
+        run(&mut client, &format!("set statement_timeout = '5s'; select * from {call}"));
+    }
+    run(
+        &mut client,
+        "select ab_track('u', 'purchase', v) from unnest('{1.7976931348623157e308,-1.7976931348623157e308,5e-324,-0}'::float8[]) v;
+         select ab_create_metric('amount', 'purchase', 'sum'); select ab_add_metric('running', 'amount'); select ab_expose('u', 'running')",
+    );
+    run(&mut client, "select ab_track('u', 'purchase', 1.7976931348623157e308) from generate_series(1, 3)");
+    run(&mut client, "select ab_rollup(); select * from ab_results('running'); select ab_rebuild('running')");
+    assert_calm_log();
+}
+
+/// No panic and no internal error in what the server of this program has logged so far.
+fn assert_calm_log() {
+    let log = fs::read_to_string(cluster().log_path()).expect("the server's log");
+    for line in log.lines() {
+        let is_alarming =
+            ["PANIC", "panicked", "XX000", "XX001", "XX002", "terminated by signal", "std::panicking"]
+                .iter()
+                .any(|alarm| line.contains(alarm));
+        assert!(!is_alarming, "{line}");
+    }
+}
