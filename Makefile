@@ -79,7 +79,7 @@ lint: deps-test
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps $(PACKAGES)
 	$(FOR_SERVER) RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps $(EXTENSION)
 	sql/format --check
-	if command -v shellcheck >/dev/null; then shellcheck embedded/prepare sql/assemble sql/format .ci/run; fi
+	if command -v shellcheck >/dev/null; then shellcheck embedded/prepare sql/assemble docker/initialise.sh .ci/run; fi
 
 ## format   formats Rust and SQL
 .PHONY: format

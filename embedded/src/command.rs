@@ -120,13 +120,16 @@ pub fn prepare_database(home: &Home, cluster: &Cluster) -> Result<String> {
     database
         .batch_execute("insert into ab.workspace (workspace) values ('default') on conflict do nothing")?;
     let password = home.password("gateway-password")?;
+    // Once only: a GRANT fails when the roll-up of a running gateway touches the same tables at that moment.
     if database.query_opt("select from pg_roles where rolname = $1", &[&GATEWAY_ROLE])?.is_none() {
-        database.batch_execute(&format!("create role {GATEWAY_ROLE} login password '{password}'"))?;
-    }
-    for access in ["client", "developer", "analyst"] {
-        database
-            .execute("select ab_grant($1, $2)", &[&GATEWAY_ROLE, &access])
-            .with_context(|| format!("cannot grant {access} to {GATEWAY_ROLE}"))?;
+        let mut transaction = database.transaction()?;
+        transaction.batch_execute(&format!("create role {GATEWAY_ROLE} login password '{password}'"))?;
+        for access in ["client", "developer", "analyst"] {
+            transaction
+                .execute("select ab_grant($1, $2)", &[&GATEWAY_ROLE, &access])
+                .with_context(|| format!("cannot grant {access} to {GATEWAY_ROLE}"))?;
+        }
+        transaction.commit()?;
     }
     Ok(cluster.url_as(GATEWAY_ROLE, &password, DATABASE))
 }

@@ -16,6 +16,8 @@ with arm as (
         coalesce(t.total, 0) as total,
         e.mean,
         e.variance,
+        e.is_representable,
+        first_value(e.is_representable) over own as control_is_representable,
         first_value(coalesce(s.units, 0)) over own as control_units,
         first_value(coalesce(t.conversions, 0)) over own as control_conversions,
         first_value(e.mean) over own as control_mean,
@@ -28,12 +30,19 @@ with arm as (
     left join ab.variant_statistic s on s.experiment_id = x.experiment_id and s.variant = v.variant
     left join ab.metric_statistic t on t.experiment_id = x.experiment_id and t.metric_id = m.metric_id and t.variant = v.variant
     cross join lateral (
-        -- Exact until the last step: the sums are numeric, and only mean and variance are rounded.
         select
-            ab_internal.to_double(coalesce(t.total, 0) / nullif(s.units, 0)) as mean,
-            case
-                when s.units >= 2 then ab_internal.to_double((s.units * coalesce(t.total_of_squares, 0) - coalesce(t.total, 0) * coalesce(t.total, 0)) / (s.units::numeric * (s.units - 1)))
-            end as variance
+            moment.mean,
+            moment.variance,
+            -- A mean or variance beyond the largest double is unknown, which must not be taken for none.
+            (moment.mean is not null or coalesce(s.units, 0) = 0) and (moment.variance is not null or coalesce(s.units, 0) < 2) as is_representable
+        from (
+            -- Exact until the last step: the sums are numeric, and only mean and variance are rounded.
+            select
+                ab_internal.to_double(coalesce(t.total, 0) / nullif(s.units, 0)) as mean,
+                case
+                    when s.units >= 2 then ab_internal.to_double((s.units * coalesce(t.total_of_squares, 0) - coalesce(t.total, 0) * coalesce(t.total, 0)) / (s.units::numeric * (s.units - 1)))
+                end as variance
+        ) moment
     ) e
     window own as (partition by x.experiment_id, m.metric_id order by v.is_control desc, v.variant = 'control' desc, v.variant_id)
 )
@@ -58,13 +67,13 @@ select
     c.lift_high,
     c.p_value,
     c.significant,
-    c.note,
+    case when arm.is_representable and (arm.is_control or arm.control_is_representable) then c.note else 'out_of_range' end as note,
     arm.is_primary,
     arm.experiment_id,
     arm.metric_id,
     arm.variant_id
 from arm
-cross join lateral ab_internal.interval_of(arm.kind, arm.units, arm.conversions, arm.mean, arm.variance) i
-left join lateral ab_internal.compare_to_control(arm.kind, arm.control_units, arm.control_conversions, arm.control_mean, arm.control_variance, arm.units, arm.conversions, arm.mean, arm.variance) c on not arm.is_control;
+left join lateral ab_internal.interval_of(arm.kind, arm.units, arm.conversions, arm.mean, arm.variance) i on arm.is_representable
+left join lateral ab_internal.compare_to_control(arm.kind, arm.control_units, arm.control_conversions, arm.control_mean, arm.control_variance, arm.units, arm.conversions, arm.mean, arm.variance) c on not arm.is_control and arm.is_representable and arm.control_is_representable;
 
 comment on view ab.experiment_results is 'ab_results() of all experiments: one row per experiment, metric and variant; rates and lifts are fractions';

@@ -12,7 +12,7 @@ fn public_functions(client: &mut Client) -> Vec<(String, Option<String>)> {
              where p.pronamespace = 'public'::regnamespace order by 1",
             &[],
         )
-        .unwrap()
+        .expect("the list of functions")
         .iter()
         .map(|row| (row.get(0), row.get(1)))
         .collect()

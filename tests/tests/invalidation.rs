@@ -227,8 +227,8 @@ fn loop_sees(declaration: &str) -> (String, String) {
     run(&mut writer, "select ab_pause('x')");
     run(&mut writer, "select pg_advisory_lock(2)");
     let mut reader = watching.join().expect("the loop");
-    let first = one(&mut reader, "select reason from seen order by n limit 1").unwrap();
-    let last = one(&mut reader, "select reason from seen order by n desc limit 1").unwrap();
+    let first = one(&mut reader, "select reason from seen order by n limit 1").expect("a row");
+    let last = one(&mut reader, "select reason from seen order by n desc limit 1").expect("a row");
     (first, last)
 }
 

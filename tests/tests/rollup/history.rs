@@ -119,7 +119,7 @@ impl<'a> History<'a> {
             events: Vec::new(),
             committed: Vec::new(),
             times: Vec::new(),
-            kills_left: usize::from(seed.is_multiple_of(8)),
+            kills_left: usize::from(seed.is_multiple_of(12)),
             script: String::new(),
         };
         let outcome = history.play();
@@ -135,7 +135,7 @@ impl<'a> History<'a> {
     fn play(&mut self) -> Outcome<()> {
         self.connect();
         self.prepare()?;
-        for _ in 0..self.random.random_range(15..60) {
+        for _ in 0..self.random.random_range(12..45) {
             self.step()?;
         }
         self.end_all()?;
