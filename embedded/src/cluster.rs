@@ -206,11 +206,20 @@ impl Cluster {
 
     /// Runs a script through psql, which stops at the first error; answers what it printed, unaligned and bare.
     pub fn psql(&self, database: &str, script: &str) -> Result<String> {
-        let output = self
+        let mut psql = self
             .command("psql", database)
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", script])
-            .output()
+            // Read like pasted text, each statement in a transaction of its own; -c would make one of all.
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .context("cannot run psql")?;
+        let mut input = psql.stdin.take().context("psql takes no input")?;
+        // Not before its end: a script that fails early leaves the rest unread, which is psql's to tell.
+        let _ = input.write_all(script.as_bytes());
+        drop(input);
+        let output = psql.wait_with_output().context("cannot run psql")?;
         if !output.status.success() {
             bail!("psql failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }

@@ -3,6 +3,11 @@
 //! Every function here is declared by hand in `sql/`, where users look for it; here are the bodies. What decides,
 //! checks or calculates is in `core`; what stores and counts is in `sql/`.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "every error ends in a report to PostgreSQL, and none is on a hot path"
+)]
+
 mod allocation;
 mod assignment;
 mod configuration;

@@ -27,6 +27,7 @@ fn kind_of(kind: &str) -> Kind {
 
 /// The 95 % interval of an arm's own mean.
 #[pg_extern]
+#[expect(clippy::type_complexity, reason = "the shape of a SQL function")]
 fn interval_of(
     kind: &str,
     units: i64,

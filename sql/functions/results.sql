@@ -38,6 +38,8 @@ create or replace function @extschema@.ab_results(experiment text)
     parallel safe
     security definer
     set search_path = pg_catalog, pg_temp
+    -- A few rows, however many users: compiling the query would take a hundred times longer than running it.
+    set jit = off
     as $$
 #variable_conflict use_column
 declare

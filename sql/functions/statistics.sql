@@ -4,6 +4,7 @@ create or replace function ab_internal.interval_of(kind text, units bigint, conv
     language c
     immutable
     parallel safe
+    rows 1
     as 'MODULE_PATHNAME',
     'interval_of_wrapper';
 
@@ -34,6 +35,7 @@ create or replace function ab_internal.compare_to_control(
     language c
     immutable
     parallel safe
+    rows 1
     as 'MODULE_PATHNAME',
     'compare_to_control_wrapper';
 
@@ -66,6 +68,7 @@ create or replace function @extschema@.ab_ttest(
     language c
     immutable
     parallel safe
+    rows 1
     as 'MODULE_PATHNAME',
     'ab_ttest_wrapper';
 
@@ -101,6 +104,7 @@ create or replace function @extschema@.ab_ztest(
     language c
     immutable
     parallel safe
+    rows 1
     as 'MODULE_PATHNAME',
     'ab_ztest_wrapper';
 
@@ -116,6 +120,7 @@ create or replace function @extschema@.ab_proportion_ci(x bigint, n bigint, alph
     language c
     immutable
     parallel safe
+    rows 1
     as 'MODULE_PATHNAME',
     'ab_proportion_ci_wrapper';
 
@@ -130,6 +135,7 @@ create or replace function @extschema@.ab_mean_ci(n bigint, mean double precisio
     language c
     immutable
     parallel safe
+    rows 1
     as 'MODULE_PATHNAME',
     'ab_mean_ci_wrapper';
 

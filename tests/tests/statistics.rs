@@ -27,7 +27,12 @@ fn compare(client: &mut Client, function: &str, vectors: &str, columns: &[(&str,
         for (column, expected) in columns {
             let Some(expected) = case["expected"].get(expected) else { continue };
             let found = &found[column];
-            // JSON has no infinity: the vectors and to_jsonb both write it as text.
+            // JSON has no infinity: the vectors write it as "inf" and "-inf", to_jsonb as PostgreSQL does.
+            let expected = match expected.as_str() {
+                Some("inf") => &Value::from("Infinity"),
+                Some("-inf") => &Value::from("-Infinity"),
+                _ => expected,
+            };
             match (expected.as_f64(), found.as_f64()) {
                 (Some(expected), Some(found)) => assert!(
                     (found - expected).abs() <= 1e-9 * expected.abs(),
