@@ -36,6 +36,9 @@ declare
     wanted record;
     made integer := 0;
 begin
+    -- Long before the first event, if it can be: whoever notes a new cluster holds up all other first events until the end
+    -- of the transaction.
+    perform ab_internal.incarnation();
     -- An older snapshot would not see what has come into the overflow since, and leave it there to be stored twice.
     if current_setting('transaction_isolation') <> 'read committed' then
         return 0;
