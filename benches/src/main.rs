@@ -1,7 +1,7 @@
 //! The benchmarks behind every figure in the README, as ratios to a named baseline measured in the same run.
 //!
-//! Machines differ and drift; a ratio of two things measured minutes apart on one machine holds. Each is measured several
-//! times and the best time of each side is taken: noise only ever adds.
+//! Machines differ and drift; a ratio of two things measured minutes apart on one machine holds. What can be repeated is
+//! measured several times and the best of each side is taken, because noise only ever adds; events are stored once.
 
 mod assignment_http;
 mod assignment_sql;

@@ -27,7 +27,8 @@ pub fn with_current<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
     #[expect(unsafe_code, reason = "pgrx only offers a copy")]
     let current = unsafe {
         let value = *WORKSPACE.as_ptr();
-        if value.is_null() { c"default" } else { CStr::from_ptr(value) }
+        // Empty is what is left of a setting made before the library was there, once its transaction has ended.
+        if value.is_null() || *value == 0 { c"default" } else { CStr::from_ptr(value) }
     };
     use_it(current.to_bytes())
 }

@@ -47,7 +47,8 @@ begin
         execute format('grant select on all tables in schema ab to %I', ab_grant.role_name);
     end if;
     if ab_grant.access = 'admin' then
-        execute format('grant insert, update, delete on ab.workspace, ab.experiment, ab.variant, ab.metric, ab.experiment_metric to %I', ab_grant.role_name);
+        execute format('grant insert, update, delete on ab.workspace, ab.experiment, ab.variant, ab.metric to %I', ab_grant.role_name);
+        execute format('grant insert (workspace_id, experiment_id, metric_id, is_primary), update (is_primary), delete on ab.experiment_metric to %I', ab_grant.role_name);
         execute format('grant usage on all sequences in schema ab to %I', ab_grant.role_name);
     end if;
 end

@@ -89,7 +89,7 @@ begin
     select x.workspace_id, x.experiment_id into workspace, wanted
     from ab.experiment x
     join ab.workspace w using (workspace_id)
-    where w.workspace = coalesce(current_setting('ab.workspace', true), 'default')
+    where w.workspace = coalesce(nullif(current_setting('ab.workspace', true), ''), 'default')
         and x.experiment = ab_expose.experiment;
     select x.variant, x.is_multiple into known
     from ab.exposure x

@@ -127,7 +127,7 @@ create or replace function @extschema@.ab_config_version(workspace text default 
     select c.version
     from ab_internal.config_version c
     join ab.workspace w using (workspace_id)
-    where w.workspace = coalesce(ab_config_version.workspace, current_setting('ab.workspace', true), 'default')
+    where w.workspace = coalesce(ab_config_version.workspace, nullif(current_setting('ab.workspace', true), ''), 'default')
 $$;
 
 comment on function @extschema@.ab_config_version(text) is $$Version of a workspace's configuration, the session's unless named; NULL before anything was configured.

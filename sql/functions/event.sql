@@ -232,7 +232,7 @@ $$;
 comment on function @extschema@.ab_track(text, text, double precision, jsonb, text, text, text, timestamptz, uuid) is $$Records an event in the caller's transaction and returns its id.
 
 event_type exposure with experiment and variant records an assignment made elsewhere. An event that names an experiment counts only there; others count in every experiment the user was exposed to.
-The same user_id, event_id and event_time is the same event: sending it again changes nothing. An event_id without a time must be a UUIDv7.
+The same user_id, event_id and event_time is the same event: sending it again with its type changes nothing. An event_id without a time must be a UUIDv7.
 Errors (22023): invalid_user_id, invalid_event, invalid_key, variant_required, event_time_required; invalid_event_time (22008); experiment_not_found, variant_not_found (42704).
 
 Example: SELECT ab_track('user_123', 'purchase', 49.90, '{"currency": "EUR"}', event_type => 'purchase');$$;

@@ -164,7 +164,7 @@ create or replace function ab_internal.metric_id(metric text)
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    wanted text := coalesce(current_setting('ab.workspace', true), 'default');
+    wanted text := coalesce(nullif(current_setting('ab.workspace', true), ''), 'default');
     found_id integer;
 begin
     select m.metric_id into found_id

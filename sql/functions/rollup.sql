@@ -483,6 +483,7 @@ declare
     rows_read bigint;
     late_rows bigint;
     events bigint := 0;
+    began constant timestamptz := clock_timestamp();
     stopped record;
 begin
     -- First the lock, then the cursor, then the snapshot: a snapshot taken while waiting would be older than the cursor.
@@ -545,7 +546,8 @@ begin
         width := case when rows_read < wanted_rows then width * 8 when rows_read > wanted_rows * 10 then greatest(width / 8, 1) else width end;
         lower_bound := upper_bound;
         before := after;
-        exit when lower_bound >= newest;
+        -- Of a long backlog a part at a time is kept, for a caller that comes back: a whole one could outlast every timeout.
+        exit when lower_bound >= newest or (not coalesce(ab_rollup.wait, true) and clock_timestamp() > began + interval '30 seconds');
     end loop;
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp();
@@ -566,7 +568,8 @@ $$;
 
 comment on function @extschema@.ab_rollup(boolean) is $$Brings results up to date with every committed event and returns how many it read; NULL when wait is false and another roll-up is running.
 
-Gateways call it each second; without one, call it from any scheduler. It costs by the new events, not by those stored. Events of the calling transaction itself are left to the next call.
+Gateways call it each second; without one, call it from any scheduler. It costs by the new events, and a little by the number of days kept. Events of the calling transaction itself are left to the next call.
+With wait => false it also returns after about 30 seconds of a long backlog, what it counted being kept.
 
 Example: SELECT ab_rollup();$$;
 

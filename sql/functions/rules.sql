@@ -223,6 +223,11 @@ begin
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, (select x.workspace_id from ab.experiment x where x.experiment_id = new.experiment_id));
         return new;
+    elsif tg_op = 'UPDATE' then
+        if (new.workspace_id, new.experiment_id, new.metric_id) is distinct from (old.workspace_id, old.experiment_id, old.metric_id) then
+            perform ab_internal.raise('immutable', 'a metric that an experiment has cannot be exchanged for another', 'delete the row and insert another');
+        end if;
+        return new;
     end if;
     delete from ab.unit_metric s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
@@ -230,9 +235,31 @@ begin
 end
 $$;
 
-comment on function ab_internal.experiment_metric_before() is 'completes a new row, and clears up after a deleted one';
+comment on function ab_internal.experiment_metric_before() is 'completes a new row, keeps what it joins, and clears up after a deleted one';
 
 create or replace trigger experiment_metric_before
-    before insert or delete on ab.experiment_metric
+    before insert or update or delete on ab.experiment_metric
     for each row
     execute function ab_internal.experiment_metric_before();
+
+create or replace function ab_internal.workspace_before()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if (new.workspace_id, new.workspace) is distinct from (old.workspace_id, old.workspace) then
+        perform ab_internal.raise('immutable', format('workspace "%s" cannot change its name, by which gateways and sessions know it', old.workspace),
+            'create another workspace');
+    end if;
+    return new;
+end
+$$;
+
+comment on function ab_internal.workspace_before() is 'keeps the name by which others know a workspace';
+
+create or replace trigger workspace_before
+    before update on ab.workspace
+    for each row
+    execute function ab_internal.workspace_before();

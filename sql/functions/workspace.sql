@@ -7,7 +7,7 @@ create or replace function ab_internal.workspace_id(workspace text default null)
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    wanted text := coalesce(workspace_id.workspace, current_setting('ab.workspace', true), 'default');
+    wanted text := coalesce(workspace_id.workspace, nullif(current_setting('ab.workspace', true), ''), 'default');
     found_id integer;
 begin
     select w.workspace_id into found_id from ab.workspace w where w.workspace = wanted;
@@ -36,7 +36,7 @@ create or replace function ab_internal.experiment_id(experiment text)
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    wanted text := coalesce(current_setting('ab.workspace', true), 'default');
+    wanted text := coalesce(nullif(current_setting('ab.workspace', true), ''), 'default');
     found_id integer;
 begin
     select x.experiment_id into found_id

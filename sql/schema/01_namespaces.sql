@@ -1,3 +1,13 @@
+-- Buckets are made of UTF-8: in another encoding the same user would be another text.
+do $$
+begin
+    if current_setting('server_encoding') <> 'UTF8' then
+        raise exception 'pg_ab needs a database with encoding UTF8, not %', current_setting('server_encoding')
+            using errcode = 'feature_not_supported', hint = 'create the database with: create database … encoding ''UTF8'' template template0';
+    end if;
+end
+$$;
+
 -- What users may name lives in ab and in the extension's schema; what nobody should call lives in ab_internal.
 create schema ab;
 

@@ -44,8 +44,8 @@ create table ab.event_overflow (like ab.event_other including defaults including
 
 create unique index event_overflow_identity_idx on ab.event_overflow (workspace_id, user_id, event_id, event_time);
 
-create index event_overflow_transaction_id_idx on ab.event_overflow using brin (transaction_id);
+create index event_overflow_transaction_id_idx on ab.event_overflow using brin (transaction_id) with (pages_per_range = 32, autosummarize = on);
 
-create index event_overflow_event_time_idx on ab.event_overflow using brin (event_time);
+create index event_overflow_event_time_idx on ab.event_overflow using brin (event_time) with (pages_per_range = 32, autosummarize = on);
 
 comment on table ab.event_overflow is 'raw events of days without a partition; read them all through ab.event';

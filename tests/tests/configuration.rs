@@ -643,3 +643,40 @@ fn settings_of_a_session_change_nothing_that_is_stored() {
     );
     assert_eq!(wrong, None, "every partition holds a day of UTC");
 }
+
+#[test]
+fn what_others_know_by_name_keeps_it() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "select ab_create_metric('m', 'x'), ab_create_metric('n', 'y'), ab_create_experiment('e', primary_metric => 'm')",
+        )
+        .expect("an experiment");
+    for change in [
+        "update ab.workspace set workspace = 'other'",
+        "update ab.experiment_metric set metric_id = (select metric_id from ab.metric where metric = 'n')",
+    ] {
+        let error = sql_error(client.batch_execute(change));
+        assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("55000", "immutable"), "{change}");
+    }
+    client.batch_execute("update ab.workspace set description = 'ours'").expect("its description may change");
+}
+
+/// A pooled session: the setting was made, and its transaction ended, before the library was loaded.
+#[test]
+fn a_workspace_set_for_one_transaction_leaves_the_default_behind() {
+    let database = Database::new();
+    database.psql("select ab_create_experiment('e'); select ab_start('e')");
+    for call in [
+        "ab_track('u', 'x', experiment => 'e')::text",
+        "(select count(*) from ab_results('e'))::text",
+        "ab_assign('u'::text, 'e')",
+    ] {
+        let mut client = database.connect();
+        client.batch_execute("begin; set local ab.workspace = 'elsewhere'; commit").expect("a setting");
+        let answer: Option<String> =
+            client.query_one(&format!("select {call}"), &[]).expect("an answer").get(0);
+        assert!(answer.is_some(), "{call}");
+    }
+}

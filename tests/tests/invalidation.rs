@@ -496,10 +496,6 @@ fn every_table_of_the_configuration_signals() {
     run(&mut writer, "update ab.variant set weight = 9 where variant = 'a'");
     let after: i32 = one(&mut reader, weights).unwrap().parse().unwrap();
     assert!((87..94).contains(&after), "{after}");
-    run(&mut writer, "update ab.workspace set workspace = 'renamed'");
-    assert_eq!(reason(&mut reader), "not_found");
-    run(&mut reader, "set ab.workspace = 'renamed'");
-    assert_eq!(reason(&mut reader), "split");
     run(&mut writer, "update ab.experiment set ends_at = now()");
     assert_eq!(reason(&mut reader), "not_running");
 }
