@@ -1,7 +1,8 @@
--- Buckets are made of UTF-8: in another encoding the same user would be another text.
+-- Buckets are made of UTF-8: in another encoding the same user would be another text. SQL_ASCII, which initdb chooses in the
+-- C locale, passes on the bytes that clients send, and those are UTF-8 as a rule.
 do $$
 begin
-    if current_setting('server_encoding') <> 'UTF8' then
+    if current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') then
         raise exception 'pg_ab needs a database with encoding UTF8, not %', current_setting('server_encoding')
             using errcode = 'feature_not_supported', hint = 'create the database with: create database … encoding ''UTF8'' template template0';
     end if;
