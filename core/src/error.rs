@@ -60,6 +60,26 @@ codes! {
     VariantRequired = "variant_required" => InvalidArgument,
     /// Variants or their weights cannot make an experiment.
     InvalidVariants = "invalid_variants" => InvalidArgument,
+    /// A targeting rule is not one.
+    InvalidRule = "invalid_rule" => InvalidArgument,
+    /// A list of prerequisites is not one.
+    InvalidPrerequisite = "invalid_prerequisite" => InvalidArgument,
+    /// Prerequisites would wait for each other for ever.
+    PrerequisiteCycle = "prerequisite_cycle" => InvalidArgument,
+    /// A list of dated steps is not one, or out of order.
+    InvalidSchedule = "invalid_schedule" => InvalidArgument,
+    /// New weights do not fit the variants.
+    InvalidWeights = "invalid_weights" => InvalidArgument,
+    /// A flag's value, rules or kind do not fit each other.
+    InvalidFlag = "invalid_flag" => InvalidArgument,
+    /// What was asked of a segment does not fit its kind.
+    InvalidSegment = "invalid_segment" => InvalidArgument,
+    /// Segments would contain each other for ever.
+    SegmentCycle = "segment_cycle" => InvalidArgument,
+    /// A segment's query does more than read, or cannot be read.
+    InvalidQuery = "invalid_query" => InvalidArgument,
+    /// An experiment and its layer or holdout assign different units.
+    UnitMismatch = "unit_mismatch" => InvalidArgument,
     /// Any other argument that cannot be used.
     InvalidArgument = "invalid_argument" => InvalidArgument,
     /// No such workspace.
@@ -68,18 +88,32 @@ codes! {
     ExperimentNotFound = "experiment_not_found" => NotFound,
     /// No such variant in the experiment.
     VariantNotFound = "variant_not_found" => NotFound,
+    /// No such flag in the workspace.
+    FlagNotFound = "flag_not_found" => NotFound,
+    /// No such segment in the workspace.
+    SegmentNotFound = "segment_not_found" => NotFound,
+    /// No such layer in the workspace.
+    LayerNotFound = "layer_not_found" => NotFound,
     /// No such metric in the workspace.
     MetricNotFound = "metric_not_found" => NotFound,
     /// No such database role.
     RoleNotFound = "role_not_found" => NotFound,
     /// The workspace has an experiment of that name.
     ExperimentExists = "experiment_exists" => Exists,
+    /// The workspace has a flag of that name.
+    FlagExists = "flag_exists" => Exists,
+    /// The workspace has a segment of that name.
+    SegmentExists = "segment_exists" => Exists,
+    /// The workspace has a layer of that name.
+    LayerExists = "layer_exists" => Exists,
     /// The workspace has a metric of that name.
     MetricExists = "metric_exists" => Exists,
     /// The experiment has that metric already.
     MetricAttached = "metric_attached" => Exists,
     /// The experiment's status does not allow the change.
     WrongStatus = "wrong_status" => WrongState,
+    /// Another experiment owns those buckets of the layer, or too few are free.
+    SliceTaken = "slice_taken" => WrongState,
     /// What was asked to change is fixed once it is in use.
     Immutable = "immutable" => WrongState,
     /// A configuration document cannot be compiled.

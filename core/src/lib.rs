@@ -8,11 +8,13 @@
 
 pub mod allocation;
 pub mod bucket;
+pub mod context;
 pub mod document;
 pub mod error;
 pub mod event;
 pub mod experiment;
 pub mod key;
+pub mod rule;
 pub mod statistics;
 
 pub use error::{Code, Error, Kind};

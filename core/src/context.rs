@@ -1,0 +1,185 @@
+//! What is known about a user: attributes, nested as the caller likes, that rules look at.
+//!
+//! SQL brings jsonb and HTTP brings text. Both show their attributes through [`Context`], value by value and only those a
+//! rule asks for, so that the same rule sees the same values, and nobody pays for what no rule reads.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The longest path that is followed into nested objects.
+pub const MAX_PATH: usize = 16;
+
+/// One value of a context.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attribute<'a> {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number; `None` where it has more digits than are compared (28), so that it equals nothing.
+    Number(Option<Decimal>),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A list; its nulls are left out.
+    Array(Vec<Attribute<'a>>),
+    /// An object, which can only be looked into by a path.
+    Object,
+}
+
+/// Attributes by their path.
+pub trait Context {
+    /// The value at `path`, one name for each level; `None` where there is none, or null.
+    fn attribute(&self, path: &[Box<str>]) -> Option<Attribute<'_>>;
+}
+
+/// A context that knows nothing.
+impl Context for () {
+    fn attribute(&self, _path: &[Box<str>]) -> Option<Attribute<'_>> {
+        None
+    }
+}
+
+/// A context in JSON text, of which only the first level is taken apart beforehand.
+#[derive(Debug, Default)]
+pub struct JsonContext<'a> {
+    attributes: HashMap<Cow<'a, str>, &'a RawValue>,
+}
+
+impl<'a> JsonContext<'a> {
+    /// The context in `json`; one that is no object knows nothing.
+    pub fn new(json: &'a RawValue) -> JsonContext<'a> {
+        JsonContext { attributes: object(json).unwrap_or_default() }
+    }
+}
+
+impl Context for JsonContext<'_> {
+    fn attribute(&self, path: &[Box<str>]) -> Option<Attribute<'_>> {
+        let (first, rest) = path.split_first()?;
+        let mut value: &RawValue = self.attributes.get(first.as_ref())?;
+        for name in rest {
+            value = object(value)?.get(name.as_ref())?;
+        }
+        attribute(value)
+    }
+}
+
+/// A text borrowed from JSON unless it holds an escape. (`Cow` by itself is only ever borrowed as a direct field.)
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn object(json: &RawValue) -> Option<HashMap<Cow<'_, str>, &RawValue>> {
+    if !json.get().starts_with('{') {
+        return None;
+    }
+    let named: HashMap<Text<'_>, &RawValue> = serde_json::from_str(json.get()).ok()?;
+    Some(named.into_iter().map(|(Text(name), value)| (name, value)).collect())
+}
+
+fn attribute(json: &RawValue) -> Option<Attribute<'_>> {
+    let text = json.get();
+    match text.as_bytes().first()? {
+        b'{' => Some(Attribute::Object),
+        b'[' => {
+            let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            Some(Attribute::Array(values.into_iter().filter_map(attribute).collect()))
+        }
+        b'"' => serde_json::from_str(text).ok().map(|Text(text)| Attribute::Text(text)),
+        b't' => Some(Attribute::Boolean(true)),
+        b'f' => Some(Attribute::Boolean(false)),
+        b'n' => None,
+        _ => Some(Attribute::Number(number(text))),
+    }
+}
+
+/// The exact value of a number as JSON or PostgreSQL write it, in whichever of their forms; `None` where it has more than
+/// 28 digits between its first and its last, before or behind the point.
+///
+/// ```
+/// use ab_core::context::number;
+/// assert_eq!(number("1.50e1"), number("15"));
+/// assert_eq!(number("1e40"), None);
+/// ```
+pub fn number(text: &str) -> Option<Decimal> {
+    const DIGITS: i64 = 28;
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (plain, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((plain, exponent)) => (plain, exponent),
+        None => (unsigned, "0"),
+    };
+    let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
+    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let trailing = digits.iter().rev().take_while(|&&digit| digit == b'0').count();
+    digits.truncate(digits.len() - trailing);
+    let leading = digits.iter().take_while(|&&digit| digit == b'0').count();
+    let digits = &digits[leading..];
+    if digits.is_empty() {
+        return Some(Decimal::ZERO);
+    }
+    // Zero needs no exponent; anything else with one that does not fit is out of bounds anyway.
+    let exponent: i64 = exponent.parse().ok()?;
+    let exponent = exponent.checked_add(trailing as i64)?.checked_sub(fraction.len() as i64)?;
+    let size = digits.len() as i64;
+    if size > DIGITS || exponent.saturating_add(size) > DIGITS || exponent < -DIGITS {
+        return None;
+    }
+    let mut mantissa = digits.iter().fold(0_i128, |value, digit| value * 10 + i128::from(digit - b'0'));
+    mantissa *= 10_i128.pow(exponent.max(0) as u32);
+    let value = Decimal::try_from_i128_with_scale(mantissa, (-exponent).max(0) as u32).ok()?;
+    Some(if negative { -value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn paths_lead_into_nested_objects() {
+        let json =
+            raw(r#"{"device":{"os":{"name":"iOS"}},"n":null,"tags":["a",null,1],"esc\u0061pe":"\u00e9"}"#);
+        let context = JsonContext::new(&json);
+        let at = |path: &str| {
+            let path: Vec<Box<str>> = path.split('.').map(Into::into).collect();
+            context.attribute(&path)
+        };
+        assert_eq!(at("device.os.name"), Some(Attribute::Text("iOS".into())));
+        assert_eq!(at("device.os"), Some(Attribute::Object));
+        assert_eq!(at("device.os.name.more"), None);
+        assert_eq!(at("n"), None);
+        assert_eq!(at("escape"), Some(Attribute::Text("é".into())));
+        assert_eq!(
+            at("tags"),
+            Some(Attribute::Array(vec![Attribute::Text("a".into()), Attribute::Number(Some(Decimal::ONE))]))
+        );
+        assert!(JsonContext::new(&raw("[1]")).attribute(&["x".into()]).is_none());
+    }
+
+    #[test]
+    fn numbers_are_exact_whatever_their_form() {
+        for (left, right) in [
+            ("1", "1.000000000000000000000000000000000000000"),
+            ("1e2", "100"),
+            ("10e26", "1000000000000000000000000000"),
+            ("-0.0", "0e999999999999999999999"),
+            ("9007199254740993", "9007199254740993.0"),
+            ("0.00001e5", "1E0"),
+        ] {
+            assert!(number(left).is_some() && number(left) == number(right), "{left} {right}");
+        }
+        assert_ne!(number("9007199254740993"), number("9007199254740992"));
+        for unusable in ["1e400", "1e-29", "123456789012345678901234567890", "NaN", "", "-", "1e"] {
+            assert_eq!(number(unusable), None, "{unusable}");
+        }
+    }
+}
