@@ -129,17 +129,22 @@ comment on function ab_internal.publish(integer, text, text[]) is 'stores the do
 
 create or replace function ab_internal.published_document(workspace_id integer, kind text, key text)
     returns jsonb
-    language sql
+    language plpgsql
     stable
     parallel safe
+    set search_path = pg_catalog, pg_temp
     as $$
-    select c.document
-    from ab.configuration c
-    where c.workspace_id operator(pg_catalog.=) $1
-        and c.kind operator(pg_catalog.=) $2
-        and c.key operator(pg_catalog.=) $3
-    order by c.version desc
-    limit 1
+begin
+    return (
+        select c.document
+        from ab.configuration c
+        where c.workspace_id = published_document.workspace_id
+            and c.kind = published_document.kind
+            and c.key = published_document.key
+        order by c.version desc
+        limit 1
+    );
+end
 $$;
 
 comment on function ab_internal.published_document(integer, text, text) is 'what was published last; null when nothing was, or its end';
@@ -154,6 +159,8 @@ create or replace function ab_internal.experiment_documents(workspace_id integer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan
     set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
     set jit = off
     as $$
 #variable_conflict use_column

@@ -83,6 +83,110 @@ create or replace function ab_internal.check_key(role text, key text)
 
 comment on function ab_internal.check_key(text, text) is 'raises unless the text can be a key; role says what it was meant for';
 
+create or replace function ab_internal.combine_factors(factors json)
+    returns table (variant text, weight numeric, name text, config jsonb, factors jsonb)
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_column
+declare
+    hint constant text := 'write {"colour": ["red", "blue"], "size": ["s", "l"]}, with one level or more for each factor';
+    combinations bigint;
+    wrong text;
+begin
+    if json_typeof(combine_factors.factors) <> 'object' then
+        perform ab_internal.raise('invalid_variants', format('factors are a JSON %s', json_typeof(combine_factors.factors)), hint);
+    end if;
+    select
+        min(case
+            when f.written > 1 then format('factor "%s" is written twice', left(f.factor, 64))
+            when json_typeof(f.levels) <> 'array' then format('levels of factor "%s" are a JSON %s', left(f.factor, 64), json_typeof(f.levels))
+            when json_array_length(f.levels) = 0 then format('factor "%s" has no levels', left(f.factor, 64))
+            when exists (select from json_array_elements(f.levels) l where json_typeof(l.value) <> 'string') then format('a level of factor "%s" is no text', left(f.factor, 64))
+            when exists (select from json_array_elements_text(f.levels) l group by l.value having count(*) > 1) then format('factor "%s" has a level twice', left(f.factor, 64))
+        end)
+    into wrong
+    from (
+        select e.key as factor, e.value as levels, count(*) over (partition by e.key) as written
+        from json_each(combine_factors.factors) e
+    ) f;
+    if wrong is not null then
+        perform ab_internal.raise('invalid_variants', wrong, hint);
+    end if;
+    select round(exp(coalesce(sum(ln(json_array_length(e.value))), 0))) into combinations from json_each(combine_factors.factors) e;
+    if combinations not between 2 and 1000 then
+        perform ab_internal.raise('invalid_variants', format('the factors make %s combination(s)', combinations), 'let them make 2 to 1000');
+    end if;
+    return query
+    with recursive factor as (
+        select e.key, e.value as levels, e.position
+        from json_each(combine_factors.factors) with ordinality e (key, value, position)
+    ),
+    combination (position, variant, factors, places) as (
+        select 0::bigint, null::text, '{}'::jsonb, '{}'::bigint[]
+        union all
+        select f.position, concat_ws('.', c.variant, l.level), c.factors || jsonb_build_object(f.key, l.level), c.places || l.place
+        from combination c
+        join factor f on f.position = c.position + 1
+        cross join lateral json_array_elements_text(f.levels) with ordinality l (level, place)
+    )
+    select c.variant, 1::numeric, null::text, null::jsonb, c.factors
+    from combination c
+    where c.position = (select max(f.position) from factor f)
+    order by c.places;
+end
+$$;
+
+comment on function ab_internal.combine_factors(json) is 'the combinations of the levels of all factors, in written order, as variants of equal weight';
+
+create or replace function ab_internal.insert_experiment(
+    workspace_id integer,
+    experiment text,
+    kind text,
+    unit text,
+    salt text,
+    starts_at timestamptz,
+    ends_at timestamptz,
+    traffic numeric
+)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    created integer;
+begin
+    perform ab_internal.check_key('experiment', insert_experiment.experiment);
+    perform ab_internal.check_key('salt', insert_experiment.salt);
+    perform ab_internal.check_unit(insert_experiment.unit);
+    if insert_experiment.traffic is null or not insert_experiment.traffic between 0 and 100 then
+        perform ab_internal.raise('invalid_argument', format('traffic is %s', coalesce(insert_experiment.traffic::text, 'NULL')), 'give a percentage from 0 to 100');
+    end if;
+    if insert_experiment.starts_at >= insert_experiment.ends_at then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" would end before it starts', insert_experiment.experiment), 'give starts_at before ends_at');
+    end if;
+    if not (isfinite(coalesce(insert_experiment.starts_at, now())) and isfinite(coalesce(insert_experiment.ends_at, now()))) then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" has an infinite date', insert_experiment.experiment), 'leave the date out');
+    end if;
+    insert into ab.experiment (workspace_id, experiment, kind, unit, owner, salt, traffic, starts_at, ends_at)
+    values (
+        insert_experiment.workspace_id, insert_experiment.experiment, insert_experiment.kind, insert_experiment.unit, session_user,
+        insert_experiment.salt, insert_experiment.traffic, insert_experiment.starts_at, insert_experiment.ends_at)
+    on conflict on constraint experiment_workspace_id_experiment_key do nothing
+    returning experiment_id into created;
+    if created is null then
+        perform ab_internal.raise('experiment_exists', format('experiment "%s" exists already', insert_experiment.experiment), 'choose another key');
+    end if;
+    return created;
+end
+$$;
+
+comment on function ab_internal.insert_experiment(integer, text, text, text, text, timestamptz, timestamptz, numeric) is 'a new draft, checked; returns its id';
+
 create or replace function @extschema@.ab_create_experiment(
     experiment text,
     variants json default '{"control":50,"treatment":50}',
@@ -95,7 +199,17 @@ create or replace function @extschema@.ab_create_experiment(
     ends_at timestamptz default null,
     traffic numeric default 100,
     salt text default null,
-    name text default null
+    name text default null,
+    kind text default 'experiment',
+    unit text default null,
+    targeting jsonb default null,
+    sticky boolean default false,
+    prerequisites jsonb default '[]',
+    schedule jsonb default '[]',
+    layer text default null,
+    layer_percent numeric default null,
+    factors json default null,
+    minimum_share numeric default 5
 )
     returns text
     language plpgsql
@@ -105,36 +219,64 @@ create or replace function @extschema@.ab_create_experiment(
     set search_path = pg_catalog, pg_temp
     as $$
 declare
+    workspace constant integer := ab_internal.workspace_id();
     created integer;
 begin
     perform ab_internal.check_key('experiment', ab_create_experiment.experiment);
-    perform ab_internal.check_key('salt', coalesce(ab_create_experiment.salt, ab_create_experiment.experiment));
-    if ab_create_experiment.traffic is null or not ab_create_experiment.traffic between 0 and 100 then
-        perform ab_internal.raise('invalid_argument', format('traffic is %s', coalesce(ab_create_experiment.traffic::text, 'NULL')), 'give a percentage from 0 to 100');
+    perform ab_internal.lock_configuration(workspace);
+    if ab_create_experiment.kind is null or ab_create_experiment.kind not in ('experiment', 'bandit') then
+        perform ab_internal.raise('invalid_argument', format('experiment kind "%s" cannot be created here', coalesce(left(ab_create_experiment.kind, 64), 'NULL')),
+            'use experiment or bandit; a holdout is made by ab_create_holdout()');
     end if;
-    if ab_create_experiment.starts_at >= ab_create_experiment.ends_at then
-        perform ab_internal.raise('invalid_argument', format('experiment "%s" would end before it starts', ab_create_experiment.experiment), 'give starts_at before ends_at');
+    if ab_create_experiment.minimum_share is null or not ab_create_experiment.minimum_share between 0 and 50 then
+        perform ab_internal.raise('invalid_argument', format('minimum share is %s', coalesce(ab_create_experiment.minimum_share::text, 'NULL')), 'give a percentage from 0 to 50');
     end if;
-    if not (isfinite(coalesce(ab_create_experiment.starts_at, now())) and isfinite(coalesce(ab_create_experiment.ends_at, now()))) then
-        perform ab_internal.raise('invalid_argument', format('experiment "%s" has an infinite date', ab_create_experiment.experiment), 'leave the date out');
+    if (ab_create_experiment.layer is null) <> (ab_create_experiment.layer_percent is null) then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" has a layer without a percentage or the reverse', ab_create_experiment.experiment), 'give layer and layer_percent together');
     end if;
-    insert into ab.experiment (workspace_id, experiment, name, description, hypothesis, owner, salt, traffic, starts_at, ends_at)
-    values (
-        ab_internal.workspace_id(), ab_create_experiment.experiment, ab_create_experiment.name, ab_create_experiment.description,
-        ab_create_experiment.hypothesis, coalesce(ab_create_experiment.owner, session_user),
-        coalesce(ab_create_experiment.salt, ab_create_experiment.experiment), ab_create_experiment.traffic,
-        ab_create_experiment.starts_at, ab_create_experiment.ends_at)
-    on conflict on constraint experiment_workspace_id_experiment_key do nothing
-    returning experiment_id into created;
-    if created is null then
-        perform ab_internal.raise('experiment_exists', format('experiment "%s" exists already', ab_create_experiment.experiment), 'choose another key');
+    if ab_create_experiment.factors is not null and ab_create_experiment.variants::text <> '{"control":50,"treatment":50}' then
+        perform ab_internal.raise('invalid_variants', format('experiment "%s" has both variants and factors', ab_create_experiment.experiment), 'give one of them');
     end if;
-    perform ab_internal.check_key('variant', v.variant) from ab_internal.parse_variants(ab_create_experiment.variants) v;
-    insert into ab.variant (experiment_id, variant, weight, name, config, is_control)
-    select created, v.variant, v.weight, v.name, v.config,
+    created := ab_internal.insert_experiment(
+        workspace, ab_create_experiment.experiment, ab_create_experiment.kind, ab_create_experiment.unit, coalesce(ab_create_experiment.salt, ab_create_experiment.experiment),
+        ab_create_experiment.starts_at, ab_create_experiment.ends_at, ab_create_experiment.traffic);
+    update ab.experiment x
+    set
+        name = ab_create_experiment.name,
+        description = ab_create_experiment.description,
+        hypothesis = ab_create_experiment.hypothesis,
+        owner = coalesce(ab_create_experiment.owner, session_user),
+        targeting = nullif(ab_create_experiment.targeting, 'null'),
+        is_sticky = coalesce(ab_create_experiment.sticky, false),
+        prerequisites = coalesce(ab_create_experiment.prerequisites, '[]'),
+        schedule = coalesce(ab_create_experiment.schedule, '[]'),
+        minimum_share = ab_create_experiment.minimum_share
+    where x.experiment_id = created
+        -- Spares the many that have none of this another version of their row.
+        and (num_nonnulls(ab_create_experiment.name, ab_create_experiment.description, ab_create_experiment.hypothesis, ab_create_experiment.owner, ab_create_experiment.targeting) > 0
+            or ab_create_experiment.sticky
+            or ab_create_experiment.prerequisites <> '[]'
+            or ab_create_experiment.schedule <> '[]'
+            or ab_create_experiment.minimum_share <> 5);
+    if ab_create_experiment.factors is null then
+        perform ab_internal.check_key('variant', v.variant) from ab_internal.parse_variants(ab_create_experiment.variants) v;
+    else
+        perform ab_internal.check_key('variant', v.variant) from ab_internal.combine_factors(ab_create_experiment.factors) v;
+    end if;
+    insert into ab.variant (experiment_id, variant, weight, name, config, factors, is_control)
+    select created, v.variant, v.weight, v.name, v.config, v.factors,
         v.variant = coalesce(ab_create_experiment.control, case when bool_or(v.variant = 'control') over () then 'control' else first_value(v.variant) over (order by v.position) end)
-    from ab_internal.parse_variants(ab_create_experiment.variants)
-        with ordinality as v (variant, weight, name, config, position)
+    from (
+        select p.variant, p.weight, p.name, p.config, null::jsonb as factors, p.position
+        from ab_internal.parse_variants(case when ab_create_experiment.factors is null then ab_create_experiment.variants else '{"a":1,"b":1}' end)
+            with ordinality as p (variant, weight, name, config, position)
+        where ab_create_experiment.factors is null
+        union all
+        select c.variant, c.weight, c.name, c.config, c.factors, c.position
+        from ab_internal.combine_factors(coalesce(ab_create_experiment.factors, '{"a":["b","c"]}'))
+            with ordinality as c (variant, weight, name, config, factors, position)
+        where ab_create_experiment.factors is not null
+    ) v
     order by v.position;
     if not exists (select from ab.variant v where v.experiment_id = created and v.is_control) then
         perform ab_internal.raise('variant_not_found', format('control "%s" is not one of the variants', left(ab_create_experiment.control, 64)), 'name one of the variants');
@@ -143,16 +285,22 @@ begin
         insert into ab.experiment_metric (experiment_id, metric_id, is_primary)
         values (created, ab_internal.metric_id(ab_create_experiment.primary_metric), true);
     end if;
+    if ab_create_experiment.layer is not null then
+        perform @extschema@.ab_join_layer(ab_create_experiment.experiment, ab_create_experiment.layer, ab_create_experiment.layer_percent);
+    end if;
     perform ab_internal.make_partitions();
     return ab_create_experiment.experiment;
 end
 $$;
 
-comment on function @extschema@.ab_create_experiment(text, json, text, text, text, text, text, timestamptz, timestamptz, numeric, text, text) is $$Creates an experiment as a draft and returns its key.
+comment on function @extschema@.ab_create_experiment(text, json, text, text, text, text, text, timestamptz, timestamptz, numeric, text, text, text, text, jsonb, boolean, jsonb, jsonb, text, numeric, json, numeric) is $$Creates an experiment as a draft and returns its key.
 
-variants: {"key": weight, …} in order, weights on any scale, or [{"key", "weight", "name", "config"}, …].
+variants: {"key": weight, …} in order, weights on any scale, or [{"key", "weight", "name", "config"}, …]. factors, instead: {"colour": ["red", "blue"], "size": ["s", "l"]} makes the variants red.s, red.l, blue.s and blue.l of equal weight.
 control: the named variant, else "control", else the first. traffic: percent of users who take part.
-Errors: invalid_key, invalid_variants, invalid_argument (22023), experiment_exists (23505), metric_not_found, variant_not_found (42704).
+kind: experiment, or bandit, whose weights ab_rebalance() moves, never below minimum_share percent. unit: the attribute of the context that is assigned by, instead of the user's id.
+targeting: the rule of whom it is for. sticky: users keep the variant they were first exposed to. schedule: dated steps of traffic, [{"at": "2030-01-01T00:00:00Z", "percent": 5}, …].
+prerequisites: what must hold in others, [{"experiment": "k", "variants": ["a"]}, {"experiment": "k", "assigned": false}, {"flag": "k", "values": [true]}]. layer, layer_percent: as ab_join_layer() does.
+Errors: invalid_key, invalid_variants, invalid_argument, invalid_rule, invalid_prerequisite, prerequisite_cycle, invalid_schedule, unit_mismatch (22023), experiment_exists (23505), metric_not_found, variant_not_found, segment_not_found, experiment_not_found, flag_not_found, layer_not_found (42704), slice_taken (55000).
 
 Example: SELECT ab_create_experiment('checkout_button', '{"control": 50, "green": 50}');$$;
 
@@ -246,6 +394,47 @@ Errors: experiment_not_found, metric_not_found (42704), metric_attached (23505).
 
 Example: SELECT ab_add_metric('checkout_button', 'order_value');$$;
 
+create or replace function ab_internal.locked_experiment(experiment text)
+    returns ab.experiment
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    wanted constant integer := ab_internal.experiment_id(locked_experiment.experiment);
+    result ab.experiment;
+begin
+    perform ab_internal.lock_configuration(x.workspace_id) from ab.experiment x where x.experiment_id = wanted;
+    select x.* into result from ab.experiment x where x.experiment_id = wanted for no key update;
+    if result.experiment_id is null then
+        -- Deleted by whom we waited for.
+        perform ab_internal.experiment_id(locked_experiment.experiment);
+    end if;
+    return result;
+end
+$$;
+
+comment on function ab_internal.locked_experiment(text) is 'an experiment of the session''s workspace, which nobody else changes until the end of the transaction';
+
+create or replace function ab_internal.check_variant(experiment_id integer, variant text)
+    returns void
+    language plpgsql
+    stable
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if not exists (select from ab.variant v where v.experiment_id = check_variant.experiment_id and v.variant = check_variant.variant) then
+        perform ab_internal.raise('variant_not_found', format('experiment "%s" has no variant "%s"', x.experiment, coalesce(left(check_variant.variant, 64), 'NULL')), 'name one of its variants')
+        from ab.experiment x
+        where x.experiment_id = check_variant.experiment_id;
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_variant(integer, text) is 'raises unless the experiment has that variant';
+
 create or replace function ab_internal.change_status(experiment text, from_status text[], to_status text)
     returns void
     language plpgsql
@@ -254,15 +443,13 @@ create or replace function ab_internal.change_status(experiment text, from_statu
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    wanted integer := ab_internal.experiment_id(change_status.experiment);
-    current_status text;
+    changed constant ab.experiment := ab_internal.locked_experiment(change_status.experiment);
 begin
-    select x.status into current_status from ab.experiment x where x.experiment_id = wanted for no key update;
-    if current_status <> all (from_status) then
-        perform ab_internal.raise('wrong_status', format('experiment "%s" is %s', change_status.experiment, current_status),
+    if changed.status <> all (from_status) then
+        perform ab_internal.raise('wrong_status', format('experiment "%s" is %s', change_status.experiment, changed.status),
             format('only an experiment that is %s can become %s', array_to_string(from_status, ' or '), to_status));
     end if;
-    update ab.experiment x set status = to_status where x.experiment_id = wanted;
+    update ab.experiment x set status = to_status where x.experiment_id = changed.experiment_id;
 end
 $$;
 
@@ -322,19 +509,204 @@ Errors: experiment_not_found (42704), wrong_status (55000).
 
 Example: SELECT ab_resume('checkout_button');$$;
 
-create or replace function @extschema@.ab_stop(experiment text)
+create or replace function @extschema@.ab_stop(experiment text, ship text default null)
     returns void
-    language sql
+    language plpgsql
     volatile
     parallel unsafe
     security definer
     set search_path = pg_catalog, pg_temp
     as $$
-    select ab_internal.change_status(ab_stop.experiment, array['running', 'paused'], 'stopped')
+declare
+    stopped constant ab.experiment := ab_internal.locked_experiment(ab_stop.experiment);
+begin
+    perform ab_internal.change_status(ab_stop.experiment, array['running', 'paused'], 'stopped');
+    if ab_stop.ship is not null then
+        perform ab_internal.check_variant(stopped.experiment_id, ab_stop.ship);
+        update ab.experiment x set shipped_variant = ab_stop.ship where x.experiment_id = stopped.experiment_id;
+    end if;
+end
 $$;
 
-comment on function @extschema@.ab_stop(text) is $$Stops an experiment for good: nobody is assigned, and events from now on do not count; earlier ones that arrive late still do.
+comment on function @extschema@.ab_stop(text, text) is $$Stops an experiment for good: nobody is assigned, and events from now on do not count; earlier ones that arrive late still do.
 
-Errors: experiment_not_found (42704), wrong_status (55000).
+ship: the variant that everybody is given from now on. Updating ab.experiment.shipped_variant changes that later.
+Errors: experiment_not_found, variant_not_found (42704), wrong_status (55000).
 
-Example: SELECT ab_stop('checkout_button');$$;
+Example: SELECT ab_stop('checkout_button', ship => 'green');$$;
+
+create or replace function ab_internal.check_not_stopped(changed ab.experiment)
+    returns void
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if changed.status = 'stopped' then
+        perform ab_internal.raise('wrong_status', format('experiment "%s" is stopped', changed.experiment), 'create another experiment');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_not_stopped(ab.experiment) is 'raises where a change would come too late';
+
+create or replace function ab_internal.check_no_holdout(changed ab.experiment)
+    returns void
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.check_not_stopped(changed);
+    if changed.kind = 'holdout' then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" is a holdout: it has neither traffic nor targeting, schedule or prerequisites', changed.experiment),
+            'change its weights, its dates, or stop it');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_no_holdout(ab.experiment) is 'raises where a change has no meaning for a holdout, or would come too late';
+
+create or replace function @extschema@.ab_set_traffic(experiment text, percent numeric, reason text default null)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    changed constant ab.experiment := ab_internal.locked_experiment(ab_set_traffic.experiment);
+begin
+    perform ab_internal.check_no_holdout(changed);
+    if ab_set_traffic.percent is null or not ab_set_traffic.percent between 0 and 100 then
+        perform ab_internal.raise('invalid_argument', format('traffic is %s', coalesce(ab_set_traffic.percent::text, 'NULL')), 'give a percentage from 0 to 100');
+    end if;
+    perform set_config('ab_internal.reason', coalesce(ab_set_traffic.reason, ''), true);
+    update ab.experiment x set traffic = ab_set_traffic.percent where x.experiment_id = changed.experiment_id;
+    perform set_config('ab_internal.reason', '', true);
+end
+$$;
+
+comment on function @extschema@.ab_set_traffic(text, numeric, text) is $$Changes the percentage of users who take part, and why. Raising it changes nobody's variant and takes nobody out.
+
+In a running experiment this begins a phase. The steps of a schedule take over from their times on.
+Errors: experiment_not_found (42704), invalid_argument (22023), wrong_status (55000).
+
+Example: SELECT ab_set_traffic('checkout_button', 80, reason => 'no complaints');$$;
+
+create or replace function @extschema@.ab_set_weights(experiment text, weights jsonb, reason text default null)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    changed constant ab.experiment := ab_internal.locked_experiment(ab_set_weights.experiment);
+    wrong text;
+begin
+    perform ab_internal.check_not_stopped(changed);
+    if ab_set_weights.weights is null or jsonb_typeof(ab_set_weights.weights) <> 'object' then
+        wrong := 'weights are no JSON object';
+    else
+        select min(
+            case
+                when v.variant is null then format('experiment "%s" has no variant "%s"', changed.experiment, left(w.key, 64))
+                when w.key is null then format('weight of variant "%s" is missing', v.variant)
+                when jsonb_typeof(w.value) <> 'number' then format('weight of variant "%s" is a JSON %s', v.variant, jsonb_typeof(w.value))
+                -- Beyond these the column would round to nothing or overflow.
+                when not (w.value::numeric >= 0.000000001 and w.value::numeric < 999999999.9) then format('weight of variant "%s" is %s', v.variant, left(w.value::text, 64))
+            end)
+        into wrong
+        from (select a.variant::text from ab.variant a where a.experiment_id = changed.experiment_id) v
+        full join jsonb_each(ab_set_weights.weights) w on w.key = v.variant;
+    end if;
+    if wrong is not null then
+        perform ab_internal.raise('invalid_weights', wrong, 'give each variant once, with a number above zero and below 1,000,000,000: {"control": 50, "treatment": 50}');
+    end if;
+    perform set_config('ab_internal.reason', coalesce(ab_set_weights.reason, ''), true);
+    update ab.variant v
+    set weight = (ab_set_weights.weights -> v.variant::text)::numeric
+    where v.experiment_id = changed.experiment_id;
+    perform set_config('ab_internal.reason', '', true);
+end
+$$;
+
+comment on function @extschema@.ab_set_weights(text, jsonb, text) is $$Changes the weights of all variants of an experiment, and why. In a running one this begins a phase and moves as few users as the new weights require.
+
+weights: {"control": 70, "treatment": 30}, on any scale.
+Errors: experiment_not_found (42704), invalid_weights (22023), wrong_status (55000).
+
+Example: SELECT ab_set_weights('checkout_button', '{"control": 30, "green": 70}', reason => 'promising');$$;
+
+create or replace function @extschema@.ab_set_targeting(experiment text, rule jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    changed constant ab.experiment := ab_internal.locked_experiment(ab_set_targeting.experiment);
+begin
+    perform ab_internal.check_no_holdout(changed);
+    update ab.experiment x set targeting = nullif(ab_set_targeting.rule, 'null') where x.experiment_id = changed.experiment_id;
+end
+$$;
+
+comment on function @extschema@.ab_set_targeting(text, jsonb) is $$Changes whom an experiment is for; NULL lets everybody in.
+
+rule: {"all": [rule, …]}, {"any": [rule, …]}, {"not": rule} or {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}.
+Errors: invalid_rule (22023), experiment_not_found, segment_not_found (42704), invalid_argument (22023), wrong_status (55000).
+
+Example: SELECT ab_create_experiment('dach'); SELECT ab_set_targeting('dach', '{"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]}');$$;
+
+create or replace function @extschema@.ab_set_prerequisites(experiment text, prerequisites jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    changed constant ab.experiment := ab_internal.locked_experiment(ab_set_prerequisites.experiment);
+begin
+    perform ab_internal.check_no_holdout(changed);
+    update ab.experiment x set prerequisites = coalesce(ab_set_prerequisites.prerequisites, '[]') where x.experiment_id = changed.experiment_id;
+end
+$$;
+
+comment on function @extschema@.ab_set_prerequisites(text, jsonb) is $$Changes what must hold in other experiments and flags before a user takes part; all of it must.
+
+[{"experiment": "k", "variants": ["a"]}, {"experiment": "k", "assigned": true}, {"flag": "k", "values": [true]}]; "assigned": false keeps the users of that experiment out.
+Errors: invalid_prerequisite, prerequisite_cycle, invalid_argument (22023), experiment_not_found, flag_not_found (42704), wrong_status (55000).
+
+Example: SELECT ab_create_experiment('follow_up'); SELECT ab_set_prerequisites('follow_up', '[{"experiment": "checkout_button", "variants": ["green"]}]');$$;
+
+create or replace function @extschema@.ab_schedule(experiment text, steps jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    changed constant ab.experiment := ab_internal.locked_experiment(ab_schedule.experiment);
+begin
+    perform ab_internal.check_no_holdout(changed);
+    update ab.experiment x set schedule = coalesce(ab_schedule.steps, '[]') where x.experiment_id = changed.experiment_id;
+end
+$$;
+
+comment on function @extschema@.ab_schedule(text, jsonb) is $$Plans the percentage of users who take part: each step takes effect at its time, everywhere and by itself. Before the first the experiment's traffic holds; '[]' ends the plan.
+
+Errors: invalid_schedule, invalid_argument (22023), experiment_not_found (42704), wrong_status (55000).
+
+Example: SELECT ab_create_experiment('ramp', traffic => 1); SELECT ab_schedule('ramp', '[{"at": "2030-01-01T08:00:00Z", "percent": 5}, {"at": "2030-01-02T08:00:00Z", "percent": 50}]');$$;

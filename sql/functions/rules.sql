@@ -12,6 +12,8 @@ create or replace function ab_internal.open_phases(experiment_ids integer[])
     -- As in ab_internal.experiment_documents().
     set plan_cache_mode = force_generic_plan
     set enable_seqscan = off
+    set enable_hashjoin = off
+    set enable_mergejoin = off
     set jit = off
     as $$
 begin
@@ -278,6 +280,18 @@ create or replace trigger experiment_prerequisites_inserted
 
 create or replace trigger experiment_prerequisites_updated
     after update on ab.experiment
+    referencing new table as new_row
+    for each statement
+    execute function ab_internal.prerequisites_changed();
+
+create or replace trigger flag_prerequisites_inserted
+    after insert on ab.flag
+    referencing new table as new_row
+    for each statement
+    execute function ab_internal.prerequisites_changed();
+
+create or replace trigger flag_prerequisites_updated
+    after update on ab.flag
     referencing new table as new_row
     for each statement
     execute function ab_internal.prerequisites_changed();
