@@ -14,8 +14,13 @@ begin
         perform ab_internal.raise('role_not_found', format('role "%s" does not exist', coalesce(left(ab_grant.role_name, 64), 'NULL')), 'create it first with CREATE ROLE');
     end if;
     may_call := case ab_grant.access
-        when 'client' then array['ab_assign', 'ab_assign_reason', 'ab_expose', 'ab_track', 'ab_track_batch']
-        when 'developer' then array['ab_config_version', 'ab_config_documents', 'ab_assign', 'ab_assign_reason']
+        when 'client' then array[
+            'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_expose', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_track', 'ab_track_batch'
+        ]
+        when 'developer' then array[
+            'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_explain', 'ab_as_of',
+            'ab_config_version', 'ab_config_changes', 'ab_segment_members', 'ab_segment_changes', 'ab_first_variants'
+        ]
         when 'analyst' then array['ab_results', 'ab_rollup']
         when 'admin' then (
             select array_agg(distinct p.proname::text)
@@ -42,19 +47,22 @@ begin
     execute format('grant usage on schema @extschema@, ab to %I', ab_grant.role_name);
     if ab_grant.access in ('developer', 'analyst', 'admin') then
         execute format('grant select on ab.workspace, ab.experiment, ab.variant, ab.phase, ab.variant_range, ab.metric, ab.experiment_metric to %I', ab_grant.role_name);
+        execute format('grant select on ab.layer, ab.layer_slice, ab.holdout_experiment, ab.override, ab.segment, ab.segment_member, ab.flag, ab.configuration to %I', ab_grant.role_name);
     end if;
     if ab_grant.access in ('analyst', 'admin') then
         execute format('grant select on all tables in schema ab to %I', ab_grant.role_name);
     end if;
     if ab_grant.access = 'admin' then
-        execute format('grant insert, update, delete on ab.workspace, ab.experiment, ab.variant, ab.metric to %I', ab_grant.role_name);
+        execute format('grant insert, update, delete on ab.workspace, ab.experiment, ab.variant, ab.metric, ab.layer, ab.layer_slice, ab.override, ab.segment_member, ab.flag to %I', ab_grant.role_name);
+        -- Not members, generation and revision, which the extension counts; who owns a query is checked by a trigger.
+        execute format('grant insert (workspace_id, segment, kind, rule, query, owner_role, description), update (rule, query, owner_role, description), delete on ab.segment to %I', ab_grant.role_name);
         execute format('grant insert (workspace_id, experiment_id, metric_id, is_primary), update (is_primary), delete on ab.experiment_metric to %I', ab_grant.role_name);
         execute format('grant usage on all sequences in schema ab to %I', ab_grant.role_name);
     end if;
 end
 $$;
 
-comment on function @extschema@.ab_grant(text, text) is $$Gives a database role what it needs: client (assign, expose, track), developer (read configuration), analyst (read results and raw data, roll up) or admin (everything but granting). A role can be given several.
+comment on function @extschema@.ab_grant(text, text) is $$Gives a database role what it needs: client (assign, expose, evaluate flags, track), developer (assign, explain, read configuration), analyst (read results and raw data, roll up) or admin (everything but granting). A role can be given several.
 
 Errors: role_not_found (42704), invalid_argument (22023), 42501 unless the caller owns the extension.
 

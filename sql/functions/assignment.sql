@@ -56,7 +56,49 @@ comment on function @extschema@.ab_assign(uuid, text) is $$As ab_assign() of the
 
 Example: SELECT ab_assign('0190163d-8694-739b-aea5-966c26f8ad91'::uuid, 'checkout_button');$$;
 
-create or replace function @extschema@.ab_assign_reason(user_id text, experiment text)
+create or replace function @extschema@.ab_assign(user_id text, experiment text, context jsonb)
+    returns text
+    language c
+    strict
+    stable
+    parallel safe
+    cost 100
+    as 'MODULE_PATHNAME',
+    'ab_assign_context_wrapper';
+
+comment on function @extschema@.ab_assign(text, text, jsonb) is $$As ab_assign() of two arguments, with what is known about the user: the attributes that rules and units name.
+
+Example: SELECT ab_assign('user_123', 'checkout_button', '{"country": "DE", "plan": {"name": "pro"}}');$$;
+
+create or replace function @extschema@.ab_assign(user_id bigint, experiment text, context jsonb)
+    returns text
+    language c
+    strict
+    stable
+    parallel safe
+    cost 100
+    as 'MODULE_PATHNAME',
+    'ab_assign_context_bigint_wrapper';
+
+comment on function @extschema@.ab_assign(bigint, text, jsonb) is $$As ab_assign() of the number's decimal text.
+
+Example: SELECT ab_assign(123, 'checkout_button', '{"country": "DE"}');$$;
+
+create or replace function @extschema@.ab_assign(user_id uuid, experiment text, context jsonb)
+    returns text
+    language c
+    strict
+    stable
+    parallel safe
+    cost 100
+    as 'MODULE_PATHNAME',
+    'ab_assign_context_uuid_wrapper';
+
+comment on function @extschema@.ab_assign(uuid, text, jsonb) is $$As ab_assign() of the UUID's text in lower case with hyphens.
+
+Example: SELECT ab_assign('0190163d-8694-739b-aea5-966c26f8ad91'::uuid, 'checkout_button', '{"country": "DE"}');$$;
+
+create or replace function @extschema@.ab_assign_reason(user_id text, experiment text, context jsonb default '{}')
     returns text
     language c
     stable
@@ -65,11 +107,53 @@ create or replace function @extschema@.ab_assign_reason(user_id text, experiment
     as 'MODULE_PATHNAME',
     'ab_assign_reason_wrapper';
 
-comment on function @extschema@.ab_assign_reason(text, text) is $$Why ab_assign() answers as it does: not_found, not_running (status or dates), no_unit (no usable user id), traffic (outside the share of users who take part) or split (the variant owns the user's bucket).
+comment on function @extschema@.ab_assign_reason(text, text, jsonb) is $$Why ab_assign() answers as it does: the first of these that applies.
+
+No variant: not_found, opted_out, not_running (status or dates), no_unit (no usable user id, or the unit's attribute is missing), excluded (bots and internal traffic), prerequisite, not_targeted, holdout, layer, traffic (outside the share of users who take part).
+A variant: override, sticky (the one first exposed to), split (the owner of the user's bucket).
 
 Example: SELECT ab_assign_reason('user_123', 'checkout_button');$$;
 
-create or replace function @extschema@.ab_expose(user_id text, experiment text)
+create or replace function @extschema@.ab_assign_all(user_id text, context jsonb default '{}')
+    returns table (experiment text, variant text, config jsonb)
+    language c
+    stable
+    parallel safe
+    cost 10000
+    as 'MODULE_PATHNAME',
+    'ab_assign_all_wrapper';
+
+comment on function @extschema@.ab_assign_all(text, jsonb) is $$Every experiment of the workspace that gives the user a variant, with the variant and its config. Records nothing.
+
+Example: SELECT * FROM ab_assign_all('user_123', '{"country": "DE"}');$$;
+
+create or replace function @extschema@.ab_explain(user_id text, experiment_or_flag text, context jsonb default '{}')
+    returns table (step text, outcome text, detail text)
+    language c
+    stable
+    parallel safe
+    cost 10000
+    as 'MODULE_PATHNAME',
+    'ab_explain_wrapper';
+
+comment on function @extschema@.ab_explain(text, text, jsonb) is $$How the answer for a user in an experiment, or of a flag, comes about: every step of the decision in order.
+
+Example: SELECT * FROM ab_explain('user_123', 'checkout_button', '{"country": "DE"}');$$;
+
+create or replace function @extschema@.ab_as_of(at timestamptz, user_id text, experiment text, context jsonb default '{}')
+    returns table (variant text, reason text, note text)
+    language c
+    stable
+    parallel safe
+    cost 10000
+    as 'MODULE_PATHNAME',
+    'ab_as_of_wrapper';
+
+comment on function @extschema@.ab_as_of(timestamptz, text, text, jsonb) is $$What ab_assign() would have answered at that time, and why. Exact for rules, phases, schedules and first variants; the note says so where it depends on who was in a segment then, which is not kept.
+
+Example: SELECT * FROM ab_as_of(now() - interval '1 minute', 'user_123', 'checkout_button');$$;
+
+create or replace function @extschema@.ab_expose(user_id text, experiment text, context jsonb default '{}')
     returns text
     language plpgsql
     volatile
@@ -77,77 +161,92 @@ create or replace function @extschema@.ab_expose(user_id text, experiment text)
     security definer
     set search_path = pg_catalog, pg_temp
     as $$
+#variable_conflict use_variable
 declare
-    assigned text := @extschema@.ab_assign(ab_expose.user_id, ab_expose.experiment);
-    workspace integer;
+    answer text;
+    shown record;
+    home integer;
     wanted integer;
+    given text;
     known record;
 begin
-    if assigned is null then
-        return null;
-    end if;
-    select x.workspace_id, x.experiment_id into workspace, wanted
-    from ab.experiment x
-    join ab.workspace w using (workspace_id)
-    where w.workspace = coalesce(nullif(current_setting('ab.workspace', true), ''), 'default')
-        and x.experiment = ab_expose.experiment;
-    select x.variant, x.is_multiple into known
-    from ab.exposure x
-    where x.experiment_id = wanted
-        and x.user_id = ab_expose.user_id;
-    if found and (known.variant = assigned or known.is_multiple) then
-        return assigned;
-    end if;
-    -- Not rolled up yet, perhaps of this very transaction.
-    if exists (
-        select from ab.event_exposure e
-        where e.workspace_id = workspace
-            and e.user_id = ab_expose.user_id
-            and e.experiment_id = wanted
-            and e.variant = assigned
-    ) or exists (
-        select from ab.event_overflow e
-        where e.workspace_id = workspace
-            and e.user_id = ab_expose.user_id
-            and e.experiment_id = wanted
-            and e.variant = assigned
-            and e.event_type = 'exposure'
-    ) then
-        return assigned;
-    end if;
-    perform @extschema@.ab_track(ab_expose.user_id, 'exposure', event_type => 'exposure', experiment => ab_expose.experiment, variant => assigned);
-    return assigned;
+    for shown in
+        select * from ab_internal.exposures(user_id, experiment, coalesce(context, '{}'))
+    loop
+        answer := coalesce(answer, shown.answer);
+        continue when shown.experiment is null or shown.variant is null;
+        select x.workspace_id, x.experiment_id into home, wanted
+        from ab.experiment x
+        join ab.workspace w using (workspace_id)
+        where w.workspace = coalesce(nullif(current_setting('ab.workspace', true), ''), 'default')
+            and x.experiment = shown.experiment;
+        given := shown.variant;
+        if shown.is_sticky then
+            -- Two sessions may have been given different variants: whoever writes first decides for both.
+            insert into ab.sticky_assignment (experiment_id, user_id, variant)
+            values (wanted, shown.unit_id, given)
+            on conflict do nothing;
+            if not found then
+                given := coalesce((select a.variant from ab.sticky_assignment a where a.experiment_id = wanted and a.user_id = shown.unit_id), given);
+            end if;
+            if shown.experiment = experiment then
+                answer := given;
+            end if;
+        end if;
+        select e.variant, e.is_multiple into known
+        from ab.exposure e
+        where e.experiment_id = wanted
+            and e.user_id = shown.unit_id;
+        continue when found and (known.variant = given or known.is_multiple);
+        -- Not rolled up yet, perhaps of this very transaction.
+        continue when exists (
+            select from ab.event_exposure e
+            where e.workspace_id = home
+                and e.user_id = shown.unit_id
+                and e.experiment_id = wanted
+                and e.variant = given
+        ) or exists (
+            select from ab.event_overflow e
+            where e.workspace_id = home
+                and e.user_id = shown.unit_id
+                and e.experiment_id = wanted
+                and e.variant = given
+                and e.event_type = 'exposure'
+        );
+        perform @extschema@.ab_track(shown.unit_id, 'exposure', event_type => 'exposure', experiment => shown.experiment, variant => given);
+    end loop;
+    return answer;
 end
 $$;
 
-comment on function @extschema@.ab_expose(text, text) is $$The variant of a user in an experiment, and the exposure recorded in the caller's transaction: it commits or rolls back with it.
+comment on function @extschema@.ab_expose(text, text, jsonb) is $$The variant of a user in an experiment, and the exposure recorded in the caller's transaction: it commits or rolls back with it.
 
-Call it where the user meets the experiment. The first time wins; calling again writes nothing. NULL, and nothing recorded, where ab_assign() gives NULL.
+Call it where the user meets the experiment. The first time wins; calling again writes nothing. NULL, and nothing recorded, where ab_assign() gives NULL; a user whom a holdout keeps out is recorded there.
 
-Example: SELECT ab_expose('user_123', 'checkout_button');$$;
+Example: SELECT ab_expose('user_123', 'checkout_button', '{"country": "DE"}');$$;
 
-create or replace function @extschema@.ab_expose(user_id bigint, experiment text)
+create or replace function @extschema@.ab_expose(user_id bigint, experiment text, context jsonb default '{}')
     returns text
     language sql
     volatile
     parallel unsafe
     as $$
-    select @extschema@.ab_expose(user_id::pg_catalog.text, experiment)
+    select @extschema@.ab_expose(user_id::pg_catalog.text, experiment, context)
 $$;
 
-comment on function @extschema@.ab_expose(bigint, text) is $$As ab_expose() of the number's decimal text.
+comment on function @extschema@.ab_expose(bigint, text, jsonb) is $$As ab_expose() of the number's decimal text.
 
 Example: SELECT ab_expose(123, 'checkout_button');$$;
 
-create or replace function @extschema@.ab_expose(user_id uuid, experiment text)
+create or replace function @extschema@.ab_expose(user_id uuid, experiment text, context jsonb default '{}')
     returns text
     language sql
     volatile
     parallel unsafe
     as $$
-    select @extschema@.ab_expose(user_id::pg_catalog.text, experiment)
+    select @extschema@.ab_expose(user_id::pg_catalog.text, experiment, context)
 $$;
 
-comment on function @extschema@.ab_expose(uuid, text) is $$As ab_expose() of the UUID's text in lower case with hyphens.
+comment on function @extschema@.ab_expose(uuid, text, jsonb) is $$As ab_expose() of the UUID's text in lower case with hyphens.
 
 Example: SELECT ab_expose('0190163d-8694-739b-aea5-966c26f8ad91'::uuid, 'checkout_button');$$;

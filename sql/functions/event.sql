@@ -101,6 +101,7 @@ create or replace function ab_internal.store_events(
 declare
     experiment_ids integer[];
     tables text[];
+    sticky boolean[];
     chosen text;
 begin
     -- Where each event goes: to its table, to the overflow where the day has no partition, nowhere where it is refused.
@@ -115,8 +116,9 @@ begin
                 else t.event_table
             end
             order by e.item
-        )
-    into experiment_ids, tables
+        ),
+        array_agg(x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null order by e.item)
+    into experiment_ids, tables, sticky
     from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
     cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
     left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
@@ -150,6 +152,15 @@ begin
         cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t;
     end if;
     -- In the order of the key, so that two senders of the same events wait for each other and never in a circle.
+    if true = any (sticky) then
+        insert into ab.sticky_assignment (experiment_id, user_id, variant)
+        select distinct on (e.user_id, e.experiment_id) e.experiment_id, e.user_id, e.variant
+        from unnest(user_ids, experiment_ids, variants, event_times, tables, sticky) with ordinality e (user_id, experiment_id, variant, event_time, chosen, is_sticky, item)
+        where e.is_sticky
+            and e.chosen <> 'refused'
+        order by e.user_id, e.experiment_id, e.event_time, e.item
+        on conflict do nothing;
+    end if;
     if 'event_exposure' = any (tables) then
         insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
         select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
