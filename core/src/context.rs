@@ -28,6 +28,15 @@ pub enum Attribute<'a> {
     Object,
 }
 
+/// Where an attribute is: one name for each level.
+pub type Path = Box<[Box<str>]>;
+
+/// The levels of a dotted path; `None` where one is empty or there are too many.
+pub fn path(dotted: &str) -> Option<Path> {
+    let levels: Path = dotted.split('.').map(Into::into).collect();
+    (levels.len() <= MAX_PATH && levels.iter().all(|level| !level.is_empty())).then_some(levels)
+}
+
 /// Attributes by their path.
 pub trait Context {
     /// The value at `path`, one name for each level; `None` where there is none, or null.
