@@ -1,5 +1,8 @@
 //! Rules against cases that another implementation made, and against what nobody would write.
 
+use std::collections::HashMap;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::*;
@@ -65,4 +68,162 @@ fn a_value_decides_as_what_it_is_compared() {
     assert!(condition("greater_or_equal", "[1.10]", "1.1"));
     assert!(!condition("greater_or_equal", "[1.10]", r#""1.1""#));
     assert!(refused(r#"{"attribute":"a","operator":"less","values":["2024-1-1"]}"#).contains("$.values[0]"));
+}
+
+#[derive(Deserialize)]
+struct Case<'a> {
+    #[serde(borrow)]
+    rule: &'a RawValue,
+    user_id: String,
+    #[serde(borrow)]
+    context: &'a RawValue,
+    segments: HashMap<String, bool>,
+    expected: bool,
+}
+
+#[test]
+fn another_implementation_agrees() {
+    let cases: Vec<Case<'_>> =
+        serde_json::from_str(include_str!("../../../tests/vectors/assignment/rules.json")).unwrap();
+    assert!(cases.len() > 4_000);
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter(|case| {
+            let in_segment = |key: &str| case.segments.get(key).copied().unwrap_or(false);
+            compile(case.rule.get()).matches(&case.user_id, &JsonContext::new(case.context), &in_segment)
+                != case.expected
+        })
+        .map(|case| format!("{} for {} is not {}", case.rule, case.context, case.expected))
+        .collect();
+    assert!(wrong.is_empty(), "{} cases: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+}
+
+#[derive(Deserialize)]
+struct Invalid<'a> {
+    #[serde(borrow)]
+    rule: &'a RawValue,
+    at: String,
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_path() {
+    let cases: Vec<Invalid<'_>> =
+        serde_json::from_str(include_str!("../../../tests/vectors/assignment/invalid_rules.json")).unwrap();
+    assert!(cases.len() > 100);
+    for Invalid { rule, at } in cases {
+        let message = refused(rule.get());
+        assert!(message.starts_with(&format!("rule of x at {at}: ")), "{rule}: {message}");
+        assert!(!message.ends_with('.'), "{message}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_no_rule() {
+    let surrogate = r#"{"attribute":"a","operator":"equals","values":["\ud800"]}"#;
+    for (json, at) in [
+        ("", "$"),
+        ("{", "$"),
+        (r#"{"all":[]} {}"#, "$"),
+        (r#"{"all":[],}"#, "$"),
+        (r#"{"attribute":"a","operator":"equals","values":[NaN]}"#, "$"),
+        (r#"{"all":[],"all":[]}"#, "$"),
+        (r#"{"not":{"attribute":"a","operator":"exists","\u006fperator":"exists"}}"#, "$.not"),
+        (surrogate, "$.values[0]"),
+        (r#"{"\ud800":1}"#, "$"),
+    ] {
+        let message = refused(json);
+        assert!(message.starts_with(&format!("rule of x at {at}: ")), "{json}: {message}");
+    }
+}
+
+#[test]
+fn the_examples_of_the_schema_are_rules() {
+    #[derive(Deserialize)]
+    struct Schema<'a> {
+        #[serde(borrow)]
+        examples: Vec<&'a RawValue>,
+    }
+    let schema: Schema<'_> = serde_json::from_str(include_str!("../../../docs/rule.schema.json")).unwrap();
+    assert!(!schema.examples.is_empty());
+    for example in schema.examples {
+        compile(example.get());
+    }
+}
+
+/// A condition with `values`, each written in JSON.
+fn listing(operator: &str, values: impl IntoIterator<Item = String>) -> String {
+    let values: Vec<String> = values.into_iter().collect();
+    format!(r#"{{"attribute":"a","operator":"{operator}","values":[{}]}}"#, values.join(","))
+}
+
+fn nested(depth: usize) -> String {
+    format!("{}{{\"all\":[]}}{}", "{\"not\":".repeat(depth - 1), "}".repeat(depth - 1))
+}
+
+#[test]
+fn limits_are_kept_to_the_last() {
+    let quoted = |length: usize| format!("\"{}\"", "x".repeat(length));
+    let nodes = |count: usize| format!("{{\"all\":[{}]}}", vec![r#"{"any":[]}"#; count - 1].join(","));
+    let padded = |length: usize| format!("{}{}", " ".repeat(length - 10), r#"{"all":[]}"#);
+    let path = |length: usize| format!(r#"{{"attribute":{},"operator":"exists"}}"#, quoted(length));
+    let many = |operator: &str, count: usize| listing(operator, (0..count).map(|n| format!("\"{n}\"")));
+    for (fits, exceeds, at) in [
+        (nested(16), nested(17), format!("${}", ".not".repeat(16))),
+        (nodes(1_000), nodes(1_001), "$.all[999]".to_owned()),
+        (padded(MAX_BYTES), padded(MAX_BYTES + 1), "$".to_owned()),
+        (path(4_096), path(4_097), "$.attribute".to_owned()),
+        (many("in", 10_000), many("in", 10_001), "$.values".to_owned()),
+        (many("regex", 50), many("regex", 51), "$.values[50]".to_owned()),
+        (listing("equals", [quoted(4_096)]), listing("equals", [quoted(4_097)]), "$.values[0]".to_owned()),
+        (listing("regex", [quoted(1_000)]), listing("regex", [quoted(1_001)]), "$.values[0]".to_owned()),
+    ] {
+        compile(&fits);
+        let message = refused(&exceeds);
+        assert!(message.starts_with(&format!("rule of x at {at}: ")), "{at}: {message}");
+    }
+}
+
+#[test]
+fn nesting_without_end_is_refused() {
+    for (open, close) in [("{\"not\":", "}"), ("{\"all\":[", "]}"), ("[", "]")] {
+        let depth = (MAX_BYTES - 20) / (open.len() + close.len());
+        refused(&format!("{}{{\"all\":[]}}{}", open.repeat(depth), close.repeat(depth)));
+        refused(&open.repeat(depth));
+    }
+    let depth = MAX_BYTES / 2 - 100;
+    refused(&listing("equals", [format!("{}{}", "[".repeat(depth), "]".repeat(depth))]));
+}
+
+#[test]
+fn ordinary_patterns_fit_and_hostile_ones_stay_quick() {
+    for pattern in [
+        r"^[\\w.+-]+@[\\w-]+\\.[\\w.]+$",
+        r"(?i)iphone|ipad|android [0-9]{1,2}\\.\\d",
+        r"^\\d{4}-\\d{2}-\\d{2}$",
+        r"^https?://([^/]+\\.)*example\\.com(/|$)",
+        r"\\p{Greek}+\\s\\S+",
+        r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+    ] {
+        compile(&listing("regex", [format!("\"{pattern}\"")]));
+    }
+    // Backtracking would take 2 to the power of 30,000 steps for the first.
+    let text = format!(r#"{{"a":"{}!"}}"#, "a".repeat(30_000));
+    for pattern in ["^(a+)+$", "(a|aa)*b", "(.*)(.*)(.*)(.*)(.*)x", "a{0,200}a{0,200}b"] {
+        assert!(!matches(&listing("regex", [format!("\"{pattern}\"")]), &text));
+    }
+}
+
+#[test]
+fn long_lists_are_searched_like_short_ones() {
+    let values = || (0..10_000).map(|n| if n % 2 == 0 { format!("\"u{n}\"") } else { format!("{n}.50") });
+    let rule = compile(&listing("in", values()));
+    let all = compile(&listing("all_of", values()));
+    let holds = |rule: &Rule, context: &str| rule.matches("u", &JsonContext::new(&raw(context)), &|_| false);
+    for n in (0..10_000).step_by(97) {
+        assert_eq!(holds(&rule, &format!(r#"{{"a":"u{n}"}}"#)), n % 2 == 0);
+        assert_eq!(holds(&rule, &format!(r#"{{"a":{n}.5}}"#)), n % 2 == 1);
+    }
+    let list: Vec<String> = values().collect();
+    assert!(holds(&all, &format!(r#"{{"a":[true,{}]}}"#, list.join(","))));
+    assert!(!holds(&all, &format!(r#"{{"a":[true,{}]}}"#, list[1..].join(","))));
 }
