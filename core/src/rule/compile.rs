@@ -27,7 +27,7 @@ const PATTERN_SIZE: usize = 256 * 1024;
 /// How deep a pattern may be nested.
 const PATTERN_DEPTH: u32 = 32;
 
-const OPERATORS: &[&str] = &[
+pub(super) const OPERATORS: &[&str] = &[
     "equals",
     "not_equals",
     "in",
