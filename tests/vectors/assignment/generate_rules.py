@@ -173,7 +173,7 @@ def condition(operator, attribute, values):
         test = TEXTS[operator.removesuffix("_ignore_case")]
         return any(test(lower(attribute), lower(value)) for value in values)
     if operator == "regex":
-        return any(re.search(value, attribute) for value in values)
+        return len(attribute.encode()) <= 4_096 and any(re.search(value, attribute) for value in values)
     if operator == "in_cidr":
         found = address(attribute)
         return found is not None and any(
@@ -260,6 +260,9 @@ cross(["equals_ignore_case"], ['["Chrome"]', '["STRASSE"]', '["ΟΔΟΣ"]', '["�
 
 cross(["regex"], ['["^Chrome"]', '["bile$", "^x "]', '["[0-9]+"]', '["(?i)chrome"]', '["^$"]', '["^.{3}$"]', '["\\\\d{2}"]', '["a|b|12"]', '["^\\\\w+$"]', '["Chrome.Mobile"]', '["(?s)Chrome.Mobile"]'],
       OTHERS + ['"Chrome Mobile"', '"chrome"', '"x Chrome"', '"日本語"', '"😀 ok"', '"a1"', '"Straße"', '"Chrome\\nMobile"', '"٣٤"'])
+
+for text in ["x" * 4_096, "x" * 4_097, "é" * 2_048, "é" * 2_049]:
+    cross(["regex"], ['["x|é"]'], [f'"{text}"'])
 
 cross(["exists"], ["[]", "[true]", "[false]"], OTHERS + ["0", "false"])
 for attribute in OTHERS:
