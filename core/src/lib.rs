@@ -7,14 +7,24 @@
 #![forbid(unsafe_code)]
 
 pub mod allocation;
+pub mod bandit;
+pub mod bot;
 pub mod bucket;
 pub mod context;
+pub mod decision;
 pub mod document;
 pub mod error;
 pub mod event;
 pub mod experiment;
+pub mod flag;
 pub mod key;
+pub mod memory;
+pub mod prerequisite;
 pub mod rule;
+pub mod schedule;
+pub mod segment;
 pub mod statistics;
+pub mod time;
+pub mod workspace;
 
 pub use error::{Code, Error, Kind};

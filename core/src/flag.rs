@@ -1,0 +1,522 @@
+//! Feature flags: a value for every user, by ordered rules.
+//!
+//! A rule is for those its `when` holds for, within its dates and its share of users, and serves a value, a split of
+//! values, or what an experiment gives. The first rule that serves something is the answer.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::allocation::{self, Range, layout, parts_per_million};
+use crate::bucket::{BUCKETS, bucket_after};
+use crate::context::{self, Path, number};
+use crate::decision::Evaluation;
+use crate::document::{FlagDocument, FlagKind};
+use crate::error::{Code, Error};
+use crate::prerequisite::Prerequisite;
+use crate::rule::Rule;
+use crate::schedule::{self, Schedule};
+use crate::{event, key, time};
+
+/// More rules than this are a mistake.
+const MAX_RULES: usize = 200;
+/// More values than this in one split are a mistake.
+const MAX_VALUES: usize = 200;
+
+/// Why a flag has the value it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FlagReason {
+    /// There is no such flag.
+    NotFound,
+    /// The kill switch is thrown.
+    Killed,
+    /// Another experiment or flag does not answer as this one requires.
+    Prerequisite,
+    /// A rule serves the value to everybody it is for.
+    Rule,
+    /// A rule serves the value to a share of those it is for.
+    Rollout,
+    /// The user's bucket of a rule's split belongs to the value.
+    Split,
+    /// A rule serves what an experiment gives the user.
+    Experiment,
+    /// No rule serves anything.
+    Default,
+}
+
+impl FlagReason {
+    /// The name by which users meet this reason.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FlagReason::NotFound => "not_found",
+            FlagReason::Killed => "killed",
+            FlagReason::Prerequisite => "prerequisite",
+            FlagReason::Rule => "rule",
+            FlagReason::Rollout => "rollout",
+            FlagReason::Split => "split",
+            FlagReason::Experiment => "experiment",
+            FlagReason::Default => "default",
+        }
+    }
+}
+
+/// A flag's value for one user.
+#[derive(Debug)]
+pub struct FlagDecision<'a> {
+    /// Of the flag's kind.
+    pub value: Cow<'a, RawValue>,
+    /// Why.
+    pub reason: FlagReason,
+    /// Index of the rule that served it.
+    pub rule: Option<usize>,
+}
+
+/// A flag ready to be evaluated.
+#[derive(Debug)]
+pub struct Flag {
+    key: String,
+    kind: FlagKind,
+    unit: Option<Path>,
+    is_killed: bool,
+    rollout_prefix: Box<[u8]>,
+    variant_prefix: Box<[u8]>,
+    default: Box<RawValue>,
+    off: Box<RawValue>,
+    prerequisites: Box<[Prerequisite]>,
+    rules: Box<[FlagRule]>,
+}
+
+#[derive(Debug)]
+struct FlagRule {
+    when: Option<Rule>,
+    starts_at: i64,
+    ends_at: i64,
+    share: Schedule,
+    serve: Serve,
+}
+
+#[derive(Debug)]
+enum Serve {
+    Value(Box<RawValue>),
+    Split { values: Box<[Box<RawValue>]>, ranges: Vec<Range> },
+    Experiment { key: Box<str>, values: Option<Box<[(Box<str>, Box<RawValue>)]>> },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRule<'a> {
+    #[serde(borrow)]
+    when: Option<&'a RawValue>,
+    starts_at: Option<String>,
+    ends_at: Option<String>,
+    #[serde(borrow)]
+    percent: Option<&'a RawValue>,
+    #[serde(borrow)]
+    schedule: Option<&'a RawValue>,
+    // Through a function, because null is a value too.
+    #[serde(default, borrow, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    split: Option<Vec<WrittenShare<'a>>>,
+    experiment: Option<Box<str>>,
+    values: Option<std::collections::BTreeMap<Box<str>, Box<RawValue>>>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenShare<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(borrow)]
+    weight: &'a RawValue,
+}
+
+impl Flag {
+    /// Checks a document and makes it ready.
+    ///
+    /// # Errors
+    /// [`Code::InvalidFlag`] and what its rules, schedules and prerequisites fail with;
+    /// [`Code::CorruptConfiguration`] when the document contradicts itself.
+    pub fn compile(document: FlagDocument) -> Result<Flag, Error> {
+        let what = format!("flag \"{}\"", event::excerpt(&document.key));
+        let corrupt = |problem: &str| {
+            Error::new(
+                Code::CorruptConfiguration,
+                format!("{what} cannot be used: {problem}"),
+                "correct its row in ab.flag; the configuration before it stays in force",
+            )
+        };
+        if !key::is_valid(&document.key) || !key::is_valid(&document.salt) {
+            return Err(corrupt("its key or its salt is not a valid key"));
+        }
+        let unit = match &document.unit {
+            Some(unit) => Some(context::path(unit).ok_or_else(|| corrupt("its unit is not a path"))?),
+            None => None,
+        };
+        check_value(&what, "default value", document.kind, &document.default)?;
+        check_value(&what, "off value", document.kind, &document.off)?;
+        let mut rules = compile_rules(&what, document.kind, document.rules.get())?;
+        let mut layouts = document.layouts.into_iter();
+        for rule in &mut rules {
+            let laid_out = layouts.next().flatten();
+            if let Serve::Split { values, ranges } = &mut rule.serve {
+                // Without a history, as when a flag is only being checked, there is just the first layout.
+                if let Some(laid_out) = laid_out {
+                    *ranges = laid_out;
+                }
+                if !allocation::is_complete(ranges, values.len()) {
+                    return Err(corrupt("the bucket ranges of a split do not cover every bucket once"));
+                }
+            }
+        }
+        let prefix = |stage: &str| format!("{}:{stage}:", document.salt).into_bytes().into_boxed_slice();
+        Ok(Flag {
+            rollout_prefix: prefix("rollout"),
+            variant_prefix: prefix("variant"),
+            prerequisites: match &document.prerequisites {
+                Some(prerequisites) => Prerequisite::compile(&what, prerequisites.get())?,
+                None => Box::default(),
+            },
+            kind: document.kind,
+            unit,
+            is_killed: document.killed,
+            default: document.default,
+            off: document.off,
+            rules: rules.into_boxed_slice(),
+            key: document.key,
+        })
+    }
+
+    /// The flag's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What its values are.
+    pub fn kind(&self) -> FlagKind {
+        self.kind
+    }
+
+    /// The value for whom `evaluation` is about.
+    pub fn evaluate(&self, evaluation: &Evaluation<'_>) -> FlagDecision<'_> {
+        let without_rule = |value: &'_ RawValue, reason| FlagDecision {
+            value: Cow::Owned(value.to_owned()),
+            reason,
+            rule: None,
+        };
+        if self.is_killed {
+            evaluation.note("killed", true, || format!("the kill switch is thrown: {}", self.off));
+            return without_rule(&self.off, FlagReason::Killed);
+        }
+        evaluation.note("killed", false, || "the kill switch is not thrown".to_owned());
+        for prerequisite in &self.prerequisites {
+            let holds = prerequisite.holds(evaluation);
+            evaluation.note("prerequisite", !holds, || {
+                format!(
+                    "\"{}\" {} as required",
+                    prerequisite.key(),
+                    if holds { "answers" } else { "does not answer" }
+                )
+            });
+            if !holds {
+                return without_rule(&self.off, FlagReason::Prerequisite);
+            }
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            match self.serve(rule, evaluation) {
+                Ok((value, reason)) => {
+                    evaluation.note("rule", true, || format!("rule {} serves {value}", index + 1));
+                    return FlagDecision { value, reason, rule: Some(index) };
+                }
+                Err(why) => evaluation.note("rule", false, || format!("rule {} {why}", index + 1)),
+            }
+        }
+        evaluation.note("default", true, || format!("no rule serves anything: {}", self.default));
+        without_rule(&self.default, FlagReason::Default)
+    }
+
+    /// What a rule serves the user, or why it serves nothing.
+    fn serve<'a>(
+        &'a self,
+        rule: &'a FlagRule,
+        evaluation: &Evaluation<'_>,
+    ) -> Result<(Cow<'a, RawValue>, FlagReason), &'static str> {
+        let now = evaluation.subject.now;
+        if now < rule.starts_at || now >= rule.ends_at {
+            return Err("is not in force now");
+        }
+        if rule.when.as_ref().is_some_and(|when| !evaluation.matches(when)) {
+            return Err("is for others");
+        }
+        let share = rule.share.at(now);
+        if share < BUCKETS {
+            let unit = evaluation.unit(self.unit.as_ref()).ok_or("finds no unit to go by")?;
+            if bucket_after(&self.rollout_prefix, &unit) >= share {
+                return Err("is for a share of users without this one");
+            }
+        }
+        match &rule.serve {
+            Serve::Value(value) => {
+                let reason = if share < BUCKETS { FlagReason::Rollout } else { FlagReason::Rule };
+                Ok((Cow::Borrowed(value), reason))
+            }
+            Serve::Split { values, ranges } => {
+                let unit = evaluation.unit(self.unit.as_ref()).ok_or("finds no unit to go by")?;
+                let bucket = bucket_after(&self.variant_prefix, &unit);
+                let range = ranges.partition_point(|range| range.to <= bucket);
+                Ok((Cow::Borrowed(&values[ranges[range].variant]), FlagReason::Split))
+            }
+            Serve::Experiment { key, values } => {
+                let given = evaluation.deeper(|| {
+                    let experiment = evaluation.environment.experiment(key)?;
+                    let index = experiment.decide(evaluation).variant?;
+                    let variant = &experiment.variants()[index];
+                    match values {
+                        Some(values) => {
+                            let (_, value) = values.iter().find(|(name, _)| **name == *variant.key)?;
+                            Some(Cow::Borrowed(value.as_ref()))
+                        }
+                        None => match &variant.config {
+                            Some(config) => Some(Cow::Owned(config.clone())),
+                            None => serde_json::value::to_raw_value(&variant.key).ok().map(Cow::Owned),
+                        },
+                    }
+                });
+                match given {
+                    // An experiment's configuration is anything; the flag promises its kind.
+                    Some(value) if fits(self.kind, &value) => Ok((value, FlagReason::Experiment)),
+                    Some(_) => Err("gets a value of another kind from its experiment"),
+                    None => Err("gets nothing from its experiment"),
+                }
+            }
+        }
+    }
+}
+
+/// Checks the rules of a flag as their author wrote them.
+///
+/// # Errors
+/// As [`Flag::compile`].
+pub fn check(what: &str, kind: &str, default: &str, off: &str, rules: &str) -> Result<(), Error> {
+    let kind: FlagKind =
+        serde_json::from_value(serde_json::Value::String(kind.to_owned())).map_err(|_| {
+            Error::new(
+                Code::InvalidFlag,
+                format!("kind \"{}\" of {what} does not exist", event::excerpt(kind)),
+                "use boolean, string, number or json",
+            )
+        })?;
+    let value = |name: &str, text: &str| {
+        let raw: Box<RawValue> = serde_json::from_str(text)
+            .map_err(|error| wrong(what, format!("{name} is not JSON: {error}")))?;
+        check_value(what, name, kind, &raw)
+    };
+    value("default value", default)?;
+    value("off value", off)?;
+    compile_rules(what, kind, rules).map(drop)
+}
+
+/// The bucket ranges of each rule that splits, moving as few users as possible out of those before.
+///
+/// A rule is the same as the one in its place before; a value is the same where it is the same JSON.
+///
+/// # Errors
+/// [`Code::InvalidFlag`] when `rules` are none.
+pub fn layouts(
+    rules: &str,
+    previous_rules: Option<&str>,
+    previous_layouts: Option<&str>,
+) -> Result<Vec<Option<Vec<Range>>>, Error> {
+    let read = |json: &str| -> Result<Vec<Option<Vec<(String, u64)>>>, Error> {
+        let written: Vec<WrittenRule<'_>> =
+            serde_json::from_str(json).map_err(|error| wrong("the flag", error.to_string()))?;
+        written
+            .iter()
+            .map(|rule| {
+                rule.split
+                    .as_ref()
+                    .map(|shares| {
+                        shares
+                            .iter()
+                            .map(|share| {
+                                let weight = weight(share.weight.get()).ok_or_else(|| {
+                                    wrong("the flag", "a weight is not above zero".to_owned())
+                                })?;
+                                Ok((share.value.get().to_owned(), weight))
+                            })
+                            .collect()
+                    })
+                    .transpose()
+            })
+            .collect()
+    };
+    let before: Vec<Option<Vec<(String, u64)>>> = previous_rules.map(read).transpose()?.unwrap_or_default();
+    let laid_out: Vec<Option<Vec<Range>>> =
+        previous_layouts.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    read(rules)?
+        .into_iter()
+        .enumerate()
+        .map(|(index, split)| {
+            let Some(split) = split else { return Ok(None) };
+            let weights: Vec<u64> = split.iter().map(|&(_, weight)| weight).collect();
+            let parts = parts_per_million(&weights)?;
+            let mut previous = Vec::new();
+            if let (Some(Some(values)), Some(Some(ranges))) = (before.get(index), laid_out.get(index)) {
+                for range in ranges {
+                    let same = values
+                        .get(range.variant)
+                        .and_then(|(value, _)| split.iter().position(|(now, _)| now == value));
+                    if let Some(variant) = same {
+                        previous.push(Range { variant, ..*range });
+                    }
+                }
+            }
+            Ok(Some(layout(&previous, &parts)))
+        })
+        .collect()
+}
+
+fn wrong(what: &str, problem: String) -> Error {
+    Error::new(
+        Code::InvalidFlag,
+        format!("{what}: {problem}"),
+        "write rules as [{\"when\": rule, \"percent\": 25, \"value\": …}, {\"split\": [{\"value\": …, \"weight\": 1}, …]}, {\"experiment\": \"…\"}]",
+    )
+}
+
+fn fits(kind: FlagKind, value: &RawValue) -> bool {
+    match (kind, value.get().as_bytes().first()) {
+        (FlagKind::Json, Some(_)) => true,
+        (FlagKind::Boolean, Some(b't' | b'f')) => true,
+        (FlagKind::String, Some(b'"')) => true,
+        (FlagKind::Number, Some(b'-' | b'0'..=b'9')) => true,
+        _ => false,
+    }
+}
+
+fn check_value(what: &str, name: &str, kind: FlagKind, value: &RawValue) -> Result<(), Error> {
+    if fits(kind, value) {
+        return Ok(());
+    }
+    let kind = match kind {
+        FlagKind::Boolean => "boolean",
+        FlagKind::String => "string",
+        FlagKind::Number => "number",
+        FlagKind::Json => "json",
+    };
+    Err(wrong(what, format!("{name} {} is not a {kind}", event::excerpt(value.get()))))
+}
+
+/// A weight in billionths: exact, and far below where a sum of them could overflow.
+fn weight(json: &str) -> Option<u64> {
+    use rust_decimal::prelude::ToPrimitive;
+    let billionths =
+        number(json)?.checked_mul(rust_decimal::Decimal::from(1_000_000_000_u32))?.round().to_u64()?;
+    (billionths > 0).then_some(billionths)
+}
+
+fn compile_rules(what: &str, kind: FlagKind, json: &str) -> Result<Vec<FlagRule>, Error> {
+    let written: Vec<WrittenRule<'_>> =
+        serde_json::from_str(json).map_err(|error| wrong(what, error.to_string()))?;
+    if written.len() > MAX_RULES {
+        return Err(wrong(what, format!("{} rules are more than {MAX_RULES}", written.len())));
+    }
+    written
+        .into_iter()
+        .enumerate()
+        .map(|(index, rule)| compile_rule(&format!("rule {} of {what}", index + 1), kind, rule))
+        .collect()
+}
+
+fn compile_rule(what: &str, kind: FlagKind, rule: WrittenRule<'_>) -> Result<FlagRule, Error> {
+    let date = |name: &str, text: Option<String>, without: i64| match text {
+        None => Ok(without),
+        Some(text) => time::parse(&text)
+            .ok_or_else(|| wrong(what, format!("{name} is \"{}\", which is no time", event::excerpt(&text)))),
+    };
+    let starts_at = date("starts_at", rule.starts_at, i64::MIN)?;
+    let ends_at = date("ends_at", rule.ends_at, i64::MAX)?;
+    if starts_at >= ends_at {
+        return Err(wrong(what, "it would end before it starts".to_owned()));
+    }
+    let base = match rule.percent {
+        // A schedule without a share to begin with begins with nobody.
+        None => {
+            if rule.schedule.is_some() {
+                0
+            } else {
+                BUCKETS
+            }
+        }
+        Some(percent) => schedule::share(percent.get())
+            .ok_or_else(|| wrong(what, format!("percent is {}", event::excerpt(percent.get()))))?,
+    };
+    let share = match rule.schedule {
+        Some(steps) => Schedule::compile(what, base, steps.get())?,
+        None => Schedule::constant(base),
+    };
+    let serve = match (rule.value, rule.split, rule.experiment) {
+        (Some(value), None, None) => {
+            check_value(what, "value", kind, value)?;
+            Serve::Value(value.to_owned())
+        }
+        (None, Some(split), None) => {
+            if split.is_empty() || split.len() > MAX_VALUES {
+                return Err(wrong(what, format!("its split has {} values", split.len())));
+            }
+            let mut weights = Vec::with_capacity(split.len());
+            for share in &split {
+                check_value(what, "value", kind, share.value)?;
+                weights.push(weight(share.weight.get()).ok_or_else(|| {
+                    wrong(what, format!("weight {} is not above zero", event::excerpt(share.weight.get())))
+                })?);
+            }
+            Serve::Split {
+                values: split.iter().map(|share| share.value.to_owned()).collect(),
+                ranges: layout(&[], &parts_per_million(&weights)?),
+            }
+        }
+        (None, None, Some(experiment)) => {
+            if !key::is_valid(&experiment) {
+                return Err(wrong(
+                    what,
+                    format!("experiment \"{}\" cannot be a key", event::excerpt(&experiment)),
+                ));
+            }
+            for (variant, value) in rule.values.iter().flatten() {
+                check_value(
+                    what,
+                    &format!("value for variant \"{}\"", event::excerpt(variant)),
+                    kind,
+                    value,
+                )?;
+            }
+            return Ok(FlagRule {
+                when: rule.when.map(|when| Rule::compile(what, when.get())).transpose()?,
+                starts_at,
+                ends_at,
+                share,
+                serve: Serve::Experiment {
+                    key: experiment,
+                    values: rule.values.map(|values| values.into_iter().collect()),
+                },
+            });
+        }
+        _ => return Err(wrong(what, "it needs exactly one of value, split and experiment".to_owned())),
+    };
+    if rule.values.is_some() {
+        return Err(wrong(what, "values belong to an experiment".to_owned()));
+    }
+    Ok(FlagRule {
+        when: rule.when.map(|when| Rule::compile(what, when.get())).transpose()?,
+        starts_at,
+        ends_at,
+        share,
+        serve,
+    })
+}
