@@ -59,12 +59,11 @@ Example: SELECT ab_assign('0190163d-8694-739b-aea5-966c26f8ad91'::uuid, 'checkou
 create or replace function @extschema@.ab_assign(user_id text, experiment text, context jsonb)
     returns text
     language c
-    strict
     stable
     parallel safe
     cost 100
     as 'MODULE_PATHNAME',
-    'ab_assign_context_wrapper';
+    'ab_assign_wrapper';
 
 comment on function @extschema@.ab_assign(text, text, jsonb) is $$As ab_assign() of two arguments, with what is known about the user: the attributes that rules and units name.
 
@@ -73,12 +72,11 @@ Example: SELECT ab_assign('user_123', 'checkout_button', '{"country": "DE", "pla
 create or replace function @extschema@.ab_assign(user_id bigint, experiment text, context jsonb)
     returns text
     language c
-    strict
     stable
     parallel safe
     cost 100
     as 'MODULE_PATHNAME',
-    'ab_assign_context_bigint_wrapper';
+    'ab_assign_bigint_wrapper';
 
 comment on function @extschema@.ab_assign(bigint, text, jsonb) is $$As ab_assign() of the number's decimal text.
 
@@ -87,12 +85,11 @@ Example: SELECT ab_assign(123, 'checkout_button', '{"country": "DE"}');$$;
 create or replace function @extschema@.ab_assign(user_id uuid, experiment text, context jsonb)
     returns text
     language c
-    strict
     stable
     parallel safe
     cost 100
     as 'MODULE_PATHNAME',
-    'ab_assign_context_uuid_wrapper';
+    'ab_assign_uuid_wrapper';
 
 comment on function @extschema@.ab_assign(uuid, text, jsonb) is $$As ab_assign() of the UUID's text in lower case with hyphens.
 
@@ -110,18 +107,32 @@ create or replace function @extschema@.ab_assign_reason(user_id text, experiment
 comment on function @extschema@.ab_assign_reason(text, text, jsonb) is $$Why ab_assign() answers as it does: the first of these that applies.
 
 No variant: not_found, opted_out, not_running (status or dates), no_unit (no usable user id, or the unit's attribute is missing), excluded (bots and internal traffic), prerequisite, not_targeted, holdout, layer, traffic (outside the share of users who take part).
-A variant: override, sticky (the one first exposed to), split (the owner of the user's bucket).
+A variant: override, shipped (what a stopped experiment left), sticky (the one first exposed to), split (the owner of the user's bucket).
 
 Example: SELECT ab_assign_reason('user_123', 'checkout_button');$$;
 
-create or replace function @extschema@.ab_assign_all(user_id text, context jsonb default '{}')
-    returns table (experiment text, variant text, config jsonb)
+create or replace function ab_internal.assign_all(user_id text, context jsonb)
+    returns table (experiment text, variant text, config text)
     language c
     stable
     parallel safe
     cost 10000
     as 'MODULE_PATHNAME',
-    'ab_assign_all_wrapper';
+    'assign_all_wrapper';
+
+comment on function ab_internal.assign_all(text, jsonb) is 'every experiment that gives the user a variant';
+
+create or replace function @extschema@.ab_assign_all(user_id text, context jsonb default '{}')
+    returns table (experiment text, variant text, config jsonb)
+    language sql
+    stable
+    parallel safe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select a.experiment, a.variant, a.config::jsonb
+    from ab_internal.assign_all(ab_assign_all.user_id, ab_assign_all.context) a
+$$;
 
 comment on function @extschema@.ab_assign_all(text, jsonb) is $$Every experiment of the workspace that gives the user a variant, with the variant and its config. Records nothing.
 

@@ -194,8 +194,7 @@ begin
             when not x.is_sticky then '{}'
             else jsonb_build_object('sticky', jsonb_build_object(
                 'contested', coalesce(history.contested, '[]'),
-                'traffic', (greatest(x.traffic, history.traffic, planned.traffic) * 10000)::integer,
-                'retargeted', x.retargeted
+                'traffic', (greatest(x.traffic, history.traffic, planned.traffic) * 10000)::integer
             ))
         end
         || case when x.shipped_variant is null then '{}' else jsonb_build_object('shipped', array_position(arms.keys, x.shipped_variant::text) - 1) end
@@ -483,14 +482,14 @@ create or replace function ab_internal.document_as_of(workspace text, kind text,
         where p.workspace_id = w.workspace_id
             and p.kind = document_as_of.kind
             and p.key = document_as_of.key
-            and p.changed_at <= document_as_of.at::timestamptz
+            and p.changed_at <= timestamptz 'epoch' + document_as_of.at::bigint * interval '1 microsecond'
         order by p.version desc
         limit 1
     ) c
     where w.workspace = document_as_of.workspace
 $$;
 
-comment on function ab_internal.document_as_of(text, text, text, text) is 'the state of one thing at that time; null when there was none';
+comment on function ab_internal.document_as_of(text, text, text, text) is 'the state of one thing at that time, in microseconds since 1970; null when there was none';
 
 create or replace function ab_internal.current_configuration(workspace_id integer)
     returns table (version bigint, kind text, key text, document jsonb)

@@ -107,7 +107,7 @@ create or replace function @extschema@.ab_create_flag(
     as $$
 declare
     workspace constant integer := ab_internal.workspace_id();
-    given constant jsonb := coalesce(ab_create_flag.default_value, case ab_create_flag.kind when 'boolean' then 'false' when 'string' then '""' when 'number' then '0' else 'null' end);
+    given constant jsonb := coalesce(ab_create_flag.default_value, case ab_create_flag.kind when 'boolean' then 'false' when 'string' then '""' when 'number' then '0' else 'null' end::jsonb);
 begin
     perform ab_internal.check_key('flag', ab_create_flag.flag);
     perform ab_internal.check_key('salt', coalesce(ab_create_flag.salt, ab_create_flag.flag));
@@ -119,7 +119,7 @@ begin
     insert into ab.flag (workspace_id, flag, kind, default_value, off_value, rules, prerequisites, unit, salt, description, owner)
     values (
         workspace, ab_create_flag.flag, ab_create_flag.kind, given,
-        coalesce(ab_create_flag.off_value, case ab_create_flag.kind when 'boolean' then 'false' else given end),
+        coalesce(ab_create_flag.off_value, case ab_create_flag.kind when 'boolean' then 'false'::jsonb else given end),
         coalesce(ab_create_flag.rules, '[]'), coalesce(ab_create_flag.prerequisites, '[]'), ab_create_flag.unit,
         coalesce(ab_create_flag.salt, ab_create_flag.flag), ab_create_flag.description, session_user)
     on conflict on constraint flag_workspace_id_flag_key do nothing;

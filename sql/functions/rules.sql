@@ -126,11 +126,9 @@ begin
         perform ab_internal.raise('unit_mismatch', format('experiment "%s" is in a layer and cannot change its unit', old.experiment),
             'delete its rows of ab.layer_slice first');
     end if;
-    new.retargeted := old.retargeted;
     if new.targeting is distinct from old.targeting then
         perform ab_internal.check_rule(format('targeting of experiment "%s"', new.experiment), new.targeting::text) where new.targeting is not null;
         perform ab_internal.check_segments(new.workspace_id, format('targeting of experiment "%s"', new.experiment), new.targeting);
-        new.retargeted := old.retargeted or old.status <> 'draft';
     end if;
     if new.prerequisites is distinct from old.prerequisites then
         perform ab_internal.check_prerequisites(format('prerequisites of experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';

@@ -518,53 +518,6 @@ Errors: invalid_user_id (22023).
 
 Example: SELECT ab_opt_in('user_999');$$;
 
--- What the library asks when it cannot know by itself (extension/src): text in, text out.
-create or replace function ab_internal.is_member(segment_id text, user_id text)
-    returns text
-    language sql
-    stable
-    parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$
-    select 't'
-    from ab.segment_member m
-    where m.segment_id = is_member.segment_id::integer
-        and m.user_id = is_member.user_id
-$$;
-
-comment on function ab_internal.is_member(text, text) is 't if the user is in the list or among those the query found; else null';
-
-create or replace function ab_internal.first_variant(experiment_id text, user_id text)
-    returns text
-    language sql
-    stable
-    parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$
-    select s.variant
-    from ab.sticky_assignment s
-    where s.experiment_id = first_variant.experiment_id::integer
-        and s.user_id = first_variant.user_id
-$$;
-
-comment on function ab_internal.first_variant(text, text) is 'the variant that a user of a sticky experiment keeps; null before the first exposure';
-
-create or replace function ab_internal.first_variant_as_of(experiment_id text, user_id text, at text)
-    returns text
-    language sql
-    stable
-    parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$
-    select s.variant
-    from ab.sticky_assignment s
-    where s.experiment_id = first_variant_as_of.experiment_id::integer
-        and s.user_id = first_variant_as_of.user_id
-        and s.assigned_at <= first_variant_as_of.at::timestamptz
-$$;
-
-comment on function ab_internal.first_variant_as_of(text, text, text) is 'the variant that a user of a sticky experiment kept at that time';
-
 create or replace function @extschema@.ab_segment_members(segment text, workspace text default null)
     returns setof text
     language plpgsql

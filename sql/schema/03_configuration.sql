@@ -49,7 +49,6 @@ create table ab.experiment (
     ends_at timestamptz constraint experiment_ends_at_check check (isfinite(ends_at)),
     schedule jsonb not null default '[]',
     targeting jsonb,
-    retargeted boolean not null default false,
     prerequisites jsonb not null default '[]',
     is_sticky boolean not null default false,
     minimum_share numeric(7, 4) not null default 5
@@ -85,8 +84,6 @@ comment on column ab.experiment.unit is 'attribute of the context that is assign
 comment on column ab.experiment.schedule is 'dated steps of traffic: [{"at": "2030-01-01T00:00:00Z", "percent": 5}, …]; before the first one traffic holds';
 
 comment on column ab.experiment.targeting is 'rule of whom it is for; everybody without';
-
-comment on column ab.experiment.retargeted is 'set when targeting changes after the start';
 
 comment on column ab.experiment.prerequisites is 'what must hold in other experiments and flags';
 
