@@ -187,8 +187,7 @@ begin
             when not x.is_sticky then '{}'
             else jsonb_build_object('sticky', jsonb_build_object(
                 'contested', coalesce(history.contested, '[]'),
-                'traffic', (greatest(x.traffic, history.traffic, planned.traffic) * 10000)::integer,
-                'retargeted', x.retargeted
+                'traffic', (greatest(x.traffic, history.traffic, planned.traffic) * 10000)::integer
             ))
         end
         || case when x.shipped_variant is null then '{}' else jsonb_build_object('shipped', array_position(arms.keys, x.shipped_variant::text) - 1) end
