@@ -9,7 +9,7 @@ use xxhash_rust::xxh64::xxh64;
 pub const BUCKETS: u32 = 1_000_000;
 
 /// Long enough for every key with a usual id; longer texts take the heap.
-const INLINE_BYTES: usize = 192;
+const INLINE_BYTES: usize = 128;
 
 /// The bucket, `0..1_000_000`, of `user_id` under `salt`.
 ///

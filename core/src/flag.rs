@@ -17,7 +17,8 @@ use crate::error::{Code, Error};
 use crate::prerequisite::Prerequisite;
 use crate::rule::Rule;
 use crate::schedule::{self, Schedule};
-use crate::{event, key, time};
+use crate::time::Time;
+use crate::{event, key};
 
 /// More rules than this are a mistake.
 const MAX_RULES: usize = 200;
@@ -436,7 +437,8 @@ fn compile_rules(what: &str, kind: FlagKind, json: &str) -> Result<Vec<FlagRule>
 fn compile_rule(what: &str, kind: FlagKind, rule: WrittenRule<'_>) -> Result<FlagRule, Error> {
     let date = |name: &str, text: Option<String>, without: i64| match text {
         None => Ok(without),
-        Some(text) => time::parse(&text)
+        Some(text) => Time::parse(&text)
+            .map(Time::microseconds)
             .ok_or_else(|| wrong(what, format!("{name} is \"{}\", which is no time", event::excerpt(&text)))),
     };
     let starts_at = date("starts_at", rule.starts_at, i64::MIN)?;

@@ -45,7 +45,6 @@ mod scalars;
 #[cfg(test)]
 mod tests;
 mod text;
-mod time;
 mod version;
 
 use crate::context::{Attribute, Context};

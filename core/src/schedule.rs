@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use crate::bucket::BUCKETS;
 use crate::context::number;
 use crate::error::{Code, Error};
-use crate::{event, time};
+use crate::event;
+use crate::time::Time;
 
 /// More steps than this are a mistake.
 const MAX_STEPS: usize = 1_000;
@@ -52,7 +53,7 @@ impl Schedule {
         }
         let mut steps: Vec<(i64, u32)> = Vec::with_capacity(written.len());
         for (index, step) in written.iter().enumerate() {
-            let at = time::parse(&step.at).ok_or_else(|| {
+            let at = Time::parse(&step.at).map(Time::microseconds).ok_or_else(|| {
                 wrong(format!(
                     "step {} has the time \"{}\", which is none",
                     index + 1,

@@ -59,7 +59,7 @@ struct Site {
     /// The statement for which it holds.
     serial: u64,
     workspace: Vec<u8>,
-    key: String,
+    key: Vec<u8>,
     experiment: Option<Arc<Experiment>>,
     settings: Option<Arc<Workspace>>,
 }
@@ -67,9 +67,15 @@ struct Site {
 /// The answer for `user_id` in the experiment that the second argument names, with the context that a third may hold.
 #[inline]
 fn assign(call: &Call, user_id: &str) -> pg_sys::Datum {
-    let key = call.text(1);
-    let own = RefCell::default();
-    let found = site_for(call.site::<Site>().unwrap_or(&own), key);
+    match call.site::<Site>() {
+        Some(site) => assign_at(call, user_id, site),
+        None => assign_at(call, user_id, &RefCell::default()),
+    }
+}
+
+#[inline]
+fn assign_at(call: &Call, user_id: &str, site: &RefCell<Site>) -> pg_sys::Datum {
+    let found = site_for(site, call);
     let (Some(experiment), Some(settings)) = (&found.experiment, &found.settings) else {
         return call.return_null();
     };
@@ -92,18 +98,18 @@ fn assign(call: &Call, user_id: &str) -> pg_sys::Datum {
 
 /// The site with what it knows brought up to this statement.
 #[inline]
-fn site_for<'s>(site: &'s RefCell<Site>, key: &str) -> std::cell::Ref<'s, Site> {
+fn site_for<'s>(site: &'s RefCell<Site>, call: &Call) -> std::cell::Ref<'s, Site> {
     let serial = statement::serial();
     {
         let known = site.borrow();
         if known.serial == serial
-            && known.key == key
+            && known.key == call.bytes(1)
             && workspace::with_current(|current| known.workspace == current)
         {
             return known;
         }
     }
-    look_up(site, serial, key);
+    look_up(site, serial, call.text(1));
     site.borrow()
 }
 
@@ -113,7 +119,7 @@ fn look_up(site: &RefCell<Site>, serial: u64, key: &str) {
     let found = Site {
         serial,
         workspace: workspace::with_current(<[u8]>::to_vec),
-        key: key.to_owned(),
+        key: key.as_bytes().to_vec(),
         experiment: configuration::find(key),
         settings: Some(configuration::workspace()),
     };

@@ -22,10 +22,17 @@ mod server {
             size: usize,
             flags: c_int,
         ) -> *mut std::ffi::c_void;
+        pub safe fn GetDatabaseEncoding() -> c_int;
     }
 }
 
 const NO_ERROR: c_int = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
+
+/// Whether texts of this database are known to be UTF-8.
+#[inline]
+fn is_utf8() -> bool {
+    server::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as c_int
+}
 
 /// One call of a function.
 pub struct Call {
@@ -55,13 +62,13 @@ impl Call {
         (!argument.isnull).then_some(argument.value)
     }
 
-    /// A text argument; empty where it is NULL, or, in a database in SQL_ASCII, where it is not UTF-8.
+    /// The bytes of a text argument; none where it is NULL.
     #[inline]
-    pub fn text(&self, index: usize) -> &str {
-        let Some(datum) = self.argument(index) else { return "" };
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        let Some(datum) = self.argument(index) else { return &[] };
         // SAFETY: the argument is declared as text. What is stored plainly is read where it is, anything else is unpacked
         // into memory that stays for the call.
-        let bytes = unsafe {
+        unsafe {
             let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();
             let whole = if pgrx::varatt_is_4b_u(stored)
                 || (pgrx::varatt_is_1b(stored) && !pgrx::varatt_is_1b_e(stored))
@@ -71,8 +78,19 @@ impl Call {
                 pg_sys::pg_detoast_datum_packed(stored)
             };
             std::slice::from_raw_parts(pgrx::vardata_any(whole).cast::<u8>(), pgrx::varsize_any_exhdr(whole))
-        };
-        std::str::from_utf8(bytes).unwrap_or_default()
+        }
+    }
+
+    /// A text argument; empty where it is NULL, or, in a database in SQL_ASCII, where it is not UTF-8.
+    #[inline]
+    pub fn text(&self, index: usize) -> &str {
+        let bytes = self.bytes(index);
+        if is_utf8() {
+            // SAFETY: PostgreSQL lets no text into a database in UTF-8 that is none.
+            unsafe { std::str::from_utf8_unchecked(bytes) }
+        } else {
+            std::str::from_utf8(bytes).unwrap_or_default()
+        }
     }
 
     /// What this place in the query keeps from call to call; `None` where the call is from no query.

@@ -112,13 +112,22 @@ fn attribute<'a>(value: &pg_sys::JsonbValue) -> Option<Attribute<'a>> {
                 }
                 let elements = (0..header & pg_sys::JB_CMASK).filter_map(|index| {
                     let element = pg_sys::getIthJsonbValueFromContainer(container, index);
-                    if element.is_null() { None } else { attribute(&*element) }
+                    if element.is_null() { None } else { element_attribute(&*element) }
                 });
                 Some(Attribute::Array(elements.collect()))
             }
             _ => None,
         }
     }
+}
+
+/// A value out of a list: a list in it is as good as empty, as [`ab_core::context`] has it.
+#[expect(unsafe_code, reason = "reads the parts of a jsonb value")]
+fn element_attribute<'a>(value: &pg_sys::JsonbValue) -> Option<Attribute<'a>> {
+    // SAFETY: a union's part is read by the type that says which it is.
+    let is_list = value.type_ == pg_sys::jbvType::jbvBinary
+        && unsafe { (*value.val.binary.data).header } & pg_sys::JB_FARRAY != 0;
+    if is_list { Some(Attribute::Array(Vec::new())) } else { attribute(value) }
 }
 
 #[expect(unsafe_code, reason = "calls into the server")]

@@ -22,8 +22,8 @@ struct Statement {
 }
 
 thread_local! {
-    static LAST: Cell<Option<Statement>> = const { Cell::new(None) };
-    static SERIAL: Cell<u64> = const { Cell::new(0) };
+    /// The last statement seen, and how many there were: one variable, because every row looks at both.
+    static LAST: Cell<(Option<Statement>, u64)> = const { Cell::new((None, 0)) };
 }
 
 #[expect(
@@ -51,17 +51,17 @@ pub fn started_at() -> i64 {
 #[inline]
 pub fn serial() -> u64 {
     let statement = current();
-    if LAST.get() == Some(statement) {
-        return SERIAL.get();
+    let (last, serial) = LAST.get();
+    if last == Some(statement) {
+        return serial;
     }
     // SAFETY: plain call into the server, through pgrx's guard because it runs callbacks.
     #[expect(unsafe_code, reason = "call into the server")]
     unsafe {
         pg_sys::AcceptInvalidationMessages()
     };
-    LAST.set(Some(statement));
-    SERIAL.set(SERIAL.get() + 1);
-    SERIAL.get()
+    LAST.set((Some(statement), serial + 1));
+    serial + 1
 }
 
 #[inline]

@@ -11,7 +11,6 @@ use super::json::Value;
 use super::network::{self, Networks};
 use super::scalars::{Scalar, Scalars, set};
 use super::text::to_lower;
-use super::time::Time;
 use super::version::Version;
 use super::{
     Condition, MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_TEXT_BYTES, MAX_VALUES,
@@ -21,6 +20,7 @@ use crate::context::{MAX_PATH, number};
 use crate::error::{Code, Error};
 use crate::event::excerpt;
 use crate::key;
+use crate::time::Time;
 
 /// How much memory a pattern may take, step by step up to what is enough for half a dozen `\w` or `\d`, which know every
 /// script. What it took is only known from the least step that it fits into.

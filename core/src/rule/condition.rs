@@ -9,9 +9,9 @@ use super::MAX_TEXT_BYTES;
 use super::network::Networks;
 use super::scalars::Scalars;
 use super::text;
-use super::time::Time;
 use super::version::Version;
 use crate::context::Attribute;
+use crate::time::Time;
 
 #[derive(Debug)]
 pub(super) enum Test {
