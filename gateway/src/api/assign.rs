@@ -1,27 +1,31 @@
 //! `POST /api/v1/assign`: which variants a user gets, from memory.
 //!
 //! The path that must be fast: one parse that borrows from the body, one look at the snapshot, and answers that
-//! are copied into place. Only `expose` makes it wait, for the commit of the exposures.
+//! are copied into place. Only `expose` makes it wait, for the commit of the exposures, and the few users of a sticky
+//! experiment whose stored variant has to be read.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ab_core::decision::{Decision, Evaluation, Subject};
 use ab_core::event;
-use ab_core::experiment::{Decision, Reason};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Field, Shape, json_body, json_bytes, optional, parse, required, respond};
+use super::{
+    Answers, Decided, Field, LazyContext, Shape, Text, add_key, check_context, confirmed, decided_response,
+    json_body, optional, parse, required, respond,
+};
 use crate::Gateway;
 use crate::ingest::{Event, Outcome};
 use crate::problem::{HttpCode, Problem};
-use crate::snapshot::{Entry, write_not_found};
+use crate::snapshot::{Entry, View, write_not_found};
+use crate::sticky::Known;
 
 /// The longest request: a thousand keys and a generous context.
 const MAX_BODY: usize = 256 * 1024;
@@ -52,18 +56,14 @@ struct AssignRequest<'a> {
     expose: Option<bool>,
 }
 
-/// Borrowed unless it holds an escape. (`Cow` by itself is only ever borrowed as a direct field.)
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// Answers `POST /api/v1/assign`.
 pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let answer = async {
         let json = json_body(&parts, body, MAX_BODY).await?;
-        let Answered { json, exposures } = answer(&gateway, &json)?;
-        let mut response = json_bytes(StatusCode::OK, json);
-        if let Some(exposures) = exposures {
+        let decided = confirmed(&gateway, |known| decide(&gateway, &json, known)).await?;
+        let mut response = decided_response(decided.json, &decided.unconfirmed);
+        if let Some(exposures) = decided.exposures {
             response.headers_mut().insert(EXPOSURE_HEADER, record(&gateway, exposures).await);
         }
         Ok(response)
@@ -71,31 +71,25 @@ pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Re
     respond(answer.await, &parts)
 }
 
-struct Answered {
-    json: Vec<u8>,
-    /// What to record, when that was asked for.
-    exposures: Option<Vec<Event>>,
-}
-
-fn answer(gateway: &Gateway, json: &[u8]) -> Result<Answered, Problem> {
+fn decide(gateway: &Gateway, json: &[u8], known: &Known) -> Result<Decided, Problem> {
     let request: AssignRequest<'_> = parse(json, FIELDS)?;
-    if request.context.is_some_and(|context| !context.get().starts_with('{')) {
-        return Err(Problem::new(HttpCode::InvalidRequest, "field \"context\" must be an object"));
-    }
+    check_context(request.context)?;
     let snapshot = gateway.snapshot.load();
     let Some(snapshot) = snapshot.as_deref() else {
         return Err(Problem::new(HttpCode::NotReady, "no configuration has been loaded yet"));
     };
-    let now = gateway.clock.now();
+    let context = LazyContext::new(request.context);
     // An empty id is nobody's, so nobody is assigned by it.
     let user_id = request.user_id.as_ref().map_or("", |text| &text.0);
-    let mut exposures = request.expose.unwrap_or_default().then(Vec::new);
-    let mut answers = Answers::new(request.experiments.as_ref().map_or(64, Vec::len));
-    let mut expose = |entry: &Entry, decision: &Decision<'_>| {
-        if let (Some(exposures), Some(variant)) = (&mut exposures, decision.variant) {
-            exposures.push(exposure(user_id, entry.experiment.key(), &variant.key, now));
-        }
+    let view = View::new(snapshot, known);
+    let mut deciding = Deciding {
+        subject: Subject { user_id, context: &context, now: gateway.clock.now() },
+        view: &view,
+        exposures: request.expose.unwrap_or_default().then(Vec::new),
+        unconfirmed: String::new(),
     };
+    let mut answers =
+        Answers::new(b"{\"assignments\":[", request.experiments.as_ref().map_or(64, Vec::len) * 160);
     match &request.experiments {
         Some(keys) if keys.len() > MAX_EXPERIMENTS => {
             return Err(Problem::new(
@@ -109,66 +103,61 @@ fn answer(gateway: &Gateway, json: &[u8]) -> Result<Answered, Problem> {
         Some(keys) => {
             for Text(key) in keys {
                 match snapshot.find(key) {
-                    Some(entry) => {
-                        let decision = entry.experiment.decide(user_id, now);
-                        entry.write_answer(&decision, answers.next());
-                        expose(entry, &decision);
-                    }
+                    Some(entry) => entry.write_answer(deciding.decide(entry), answers.next()),
                     None => write_not_found(key, answers.next()),
                 }
             }
         }
         None => {
-            for entry in snapshot.all() {
-                let decision = entry.experiment.decide(user_id, now);
-                if decision.reason != Reason::NotRunning {
-                    entry.write_answer(&decision, answers.next());
-                    expose(entry, &decision);
+            for entry in snapshot.live() {
+                let decision = deciding.decide(entry);
+                if decision.variant.is_some() {
+                    entry.write_answer(decision, answers.next());
                 }
             }
         }
     }
-    Ok(Answered { json: answers.finish(), exposures })
+    let Deciding { exposures, unconfirmed, .. } = deciding;
+    Ok(Decided { json: answers.finish(), exposures, unconfirmed, open: view.open() })
 }
 
-/// The response as it is written.
-struct Answers {
-    json: Vec<u8>,
-    any: bool,
+/// The decisions of one request.
+struct Deciding<'a> {
+    subject: Subject<'a>,
+    view: &'a View<'a>,
+    exposures: Option<Vec<Event>>,
+    unconfirmed: String,
 }
 
-impl Answers {
-    fn new(expected: usize) -> Answers {
-        let mut json = Vec::with_capacity(32 + expected * 160);
-        json.extend_from_slice(b"{\"assignments\":[");
-        Answers { json, any: false }
-    }
-
-    /// Where the next answer goes.
-    fn next(&mut self) -> &mut Vec<u8> {
-        if std::mem::replace(&mut self.any, true) {
-            self.json.push(b',');
+impl Deciding<'_> {
+    /// Decides, and notes what showing it amounts to: for who is held out, that they met the holdout.
+    fn decide(&mut self, entry: &Entry) -> Decision {
+        let evaluation = Evaluation::new(self.subject, self.view);
+        let decision = entry.experiment.decide(&evaluation);
+        if evaluation.is_unconfirmed() {
+            add_key(&mut self.unconfirmed, entry.experiment.key());
         }
-        &mut self.json
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.json.extend_from_slice(b"]}");
-        self.json
+        if let Some(exposures) = &mut self.exposures
+            && let Some((unit, met)) = entry.experiment.exposures(&evaluation, decision)
+        {
+            let now = self.subject.now;
+            exposures.extend(met.into_iter().map(|met| exposure(&unit, met.experiment, met.variant, now)));
+        }
+        decision
     }
 }
 
-fn exposure(user_id: &str, experiment: &str, variant: &str, now: i64) -> Event {
+fn exposure(unit: &str, experiment: String, variant: String, now: i64) -> Event {
     Event {
-        user_id: user_id.to_owned(),
+        user_id: unit.to_owned(),
         event_id: super::track::fresh_id(now),
         event_time: Timestamp::from_microsecond(now).unwrap_or(Timestamp::UNIX_EPOCH),
         event_type: event::EXPOSURE.to_owned(),
         event_name: event::EXPOSURE.to_owned(),
         value: None,
         properties: None,
-        experiment: Some(experiment.to_owned()),
-        variant: Some(variant.to_owned()),
+        experiment: Some(experiment),
+        variant: Some(variant),
         session_id: None,
     }
 }
@@ -178,9 +167,11 @@ fn exposure(user_id: &str, experiment: &str, variant: &str, now: i64) -> Event {
 /// `failed` means that not all of them are known to be recorded (some may be, a little later). Asking again is safe: the
 /// first exposure counts.
 async fn record(gateway: &Gateway, mut exposures: Vec<Event>) -> HeaderValue {
-    // An experiment asked for twice is still seen once.
-    exposures.sort_by(|left, right| left.experiment.cmp(&right.experiment));
-    exposures.dedup_by(|left, right| left.experiment == right.experiment);
+    // An experiment asked for twice is still seen once, and so is a holdout that binds several.
+    exposures.sort_by(|left, right| {
+        (&left.experiment, &left.user_id).cmp(&(&right.experiment, &right.user_id))
+    });
+    exposures.dedup_by(|left, right| left.experiment == right.experiment && left.user_id == right.user_id);
     if exposures.is_empty() {
         return HeaderValue::from_static("none");
     }
