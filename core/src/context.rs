@@ -22,7 +22,7 @@ pub enum Attribute<'a> {
     Number(Option<Decimal>),
     /// A text.
     Text(Cow<'a, str>),
-    /// A list; its nulls are left out.
+    /// A list; its nulls are left out, and lists within it are empty.
     Array(Vec<Attribute<'a>>),
     /// An object, which can only be looked into by a path.
     Object,
@@ -92,7 +92,7 @@ fn attribute(json: &RawValue) -> Option<Attribute<'_>> {
         b'{' => Some(Attribute::Object),
         b'[' => {
             let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            Some(Attribute::Array(values.into_iter().filter_map(attribute).collect()))
+            Some(Attribute::Array(values.into_iter().filter_map(item).collect()))
         }
         b'"' => serde_json::from_str(text).ok().map(|Text(text)| Attribute::Text(text)),
         b't' => Some(Attribute::Boolean(true)),
@@ -100,6 +100,11 @@ fn attribute(json: &RawValue) -> Option<Attribute<'_>> {
         b'n' => None,
         _ => Some(Attribute::Number(number(text))),
     }
+}
+
+/// An item of a list. What a list within it holds is no rule's business, and brackets without end must not be followed.
+fn item(json: &RawValue) -> Option<Attribute<'_>> {
+    if json.get().starts_with('[') { Some(Attribute::Array(Vec::new())) } else { attribute(json) }
 }
 
 /// The exact value of a number as JSON or PostgreSQL write it, in whichever of their forms; `None` where it has more than
@@ -121,25 +126,34 @@ pub fn number(text: &str) -> Option<Decimal> {
         None => (unsigned, "0"),
     };
     let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
-    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let trailing = digits.iter().rev().take_while(|&&digit| digit == b'0').count();
-    digits.truncate(digits.len() - trailing);
-    let leading = digits.iter().take_while(|&&digit| digit == b'0').count();
-    let digits = &digits[leading..];
-    if digits.is_empty() {
+    // The digits from the first that is not zero to the last, and the zeros after that.
+    let (mut mantissa, mut size, mut trailing) = (0_i128, 0_i64, 0_i64);
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        match digit {
+            b'0' if size == 0 => {}
+            b'0' => trailing += 1,
+            b'1'..=b'9' => {
+                size += trailing + 1;
+                if size <= DIGITS {
+                    mantissa = mantissa * 10_i128.pow(trailing as u32 + 1) + i128::from(digit - b'0');
+                }
+                trailing = 0;
+            }
+            _ => return None,
+        }
+    }
+    if size == 0 {
         return Some(Decimal::ZERO);
     }
     // Zero needs no exponent; anything else with one that does not fit is out of bounds anyway.
     let exponent: i64 = exponent.parse().ok()?;
-    let exponent = exponent.checked_add(trailing as i64)?.checked_sub(fraction.len() as i64)?;
-    let size = digits.len() as i64;
+    let exponent = exponent.checked_add(trailing)?.checked_sub(fraction.len() as i64)?;
     if size > DIGITS || exponent.saturating_add(size) > DIGITS || exponent < -DIGITS {
         return None;
     }
-    let mut mantissa = digits.iter().fold(0_i128, |value, digit| value * 10 + i128::from(digit - b'0'));
     mantissa *= 10_i128.pow(exponent.max(0) as u32);
     let value = Decimal::try_from_i128_with_scale(mantissa, (-exponent).max(0) as u32).ok()?;
     Some(if negative { -value } else { value })
@@ -175,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn brackets_without_end_are_a_list() {
+        let json = raw(&format!(r#"{{"a":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000)));
+        let list = Attribute::Array(vec![Attribute::Array(Vec::new())]);
+        assert_eq!(JsonContext::new(&json).attribute(&["a".into()]), Some(list));
+    }
+
+    #[test]
     fn numbers_are_exact_whatever_their_form() {
         for (left, right) in [
             ("1", "1.000000000000000000000000000000000000000"),
@@ -187,7 +208,9 @@ mod tests {
             assert!(number(left).is_some() && number(left) == number(right), "{left} {right}");
         }
         assert_ne!(number("9007199254740993"), number("9007199254740992"));
-        for unusable in ["1e400", "1e-29", "123456789012345678901234567890", "NaN", "", "-", "1e"] {
+        for unusable in
+            ["1e400", "1e-29", "123456789012345678901234567890", "NaN", "", "-", ".", "1e", "1.x", "0x1"]
+        {
             assert_eq!(number(unusable), None, "{unusable}");
         }
     }

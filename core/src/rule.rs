@@ -24,7 +24,7 @@
 //! | `greater`, `greater_or_equal`, `less`, `less_or_equal` | one number, time or version | a number, or a text that is a time or a version, that compares so |
 //! | `before`, `after` | one time | a text that is an earlier or a later time |
 //! | `contains`, `starts_with`, `ends_with`, each also with `_ignore_case` | texts | a text that has one of them there |
-//! | `regex` | patterns | a text in which one of them is found |
+//! | `regex` | patterns | a text of at most 4 KiB in which one of them is found |
 //! | `exists` | none, `true` or `false` | there and not null; with `false` the opposite |
 //! | `type` | `string`, `number`, `boolean`, `array`, `object` | of one of these types |
 //! | `any_of`, `all_of` | texts, numbers, booleans | a list with one of them; with all of them |
@@ -61,11 +61,11 @@ pub const MAX_DEPTH: usize = 16;
 pub const MAX_NODES: usize = 1_000;
 /// How many values a condition may have.
 pub const MAX_VALUES: usize = 10_000;
-/// The longest value or path, in bytes.
+/// The longest value or path, and the longest text that patterns are looked for in, in bytes.
 pub const MAX_TEXT_BYTES: usize = 4 * 1024;
 /// The longest pattern, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 1_000;
-/// How many patterns a rule may have in all its conditions: each may take a quarter of a megabyte once compiled.
+/// How many patterns a rule may have in all its conditions; all of them together take half a megabyte at most.
 pub const MAX_PATTERNS: usize = 50;
 
 /// A rule ready to be evaluated.

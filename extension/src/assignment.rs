@@ -1,9 +1,18 @@
 //! Assignment as SQL functions: never an error, never a write, and no query once the experiment is known.
 
-use ab_core::experiment::Reason;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use ab_core::context::Context;
+use ab_core::decision::{Decision, Evaluation, Reason, Subject};
+use ab_core::experiment::Experiment;
+use ab_core::workspace::Workspace;
 use pgrx::prelude::*;
 
-use crate::{configuration, statement};
+use crate::call::{Call, row_function};
+use crate::context::JsonbContext;
+use crate::environment::Session;
+use crate::{configuration, statement, workspace};
 
 /// The bucket, 0 to 999,999, of a user under a salt.
 #[pg_extern]
@@ -11,40 +20,197 @@ fn ab_bucket(salt: &str, user_id: &str) -> i32 {
     ab_core::bucket::bucket(salt, user_id) as i32
 }
 
-/// The variant of a user, or NULL.
-#[pg_extern]
-fn ab_assign(user_id: &str, experiment: &str) -> Option<String> {
-    assign(user_id, experiment)
+row_function!(
+    /// The variant of a user, or NULL.
+    ab_assign_wrapper,
+    pg_finfo_ab_assign_wrapper,
+    |call: &Call| assign(call, call.text(0))
+);
+
+row_function!(
+    /// The same for a number, by its decimal text.
+    ab_assign_bigint_wrapper,
+    pg_finfo_ab_assign_bigint_wrapper,
+    |call: &Call| match call.argument(0) {
+        None => assign(call, ""),
+        Some(number) => assign(call, itoa::Buffer::new().format(number.value() as i64)),
+    }
+);
+
+row_function!(
+    /// The same for a UUID, by its text in lower case with hyphens.
+    ab_assign_uuid_wrapper,
+    pg_finfo_ab_assign_uuid_wrapper,
+    |call: &Call| match call.argument(0) {
+        None => assign(call, ""),
+        Some(uuid) => {
+            // SAFETY: the argument is declared as uuid, which is sixteen bytes by reference.
+            #[expect(unsafe_code, reason = "reads a datum")]
+            let bytes = unsafe { *uuid.cast_mut_ptr::<[u8; 16]>() };
+            let mut buffer = uuid::Uuid::encode_buffer();
+            assign(call, uuid::Uuid::from_bytes(bytes).hyphenated().encode_lower(&mut buffer))
+        }
+    }
+);
+
+/// What one place in a query has found out for the rows before.
+#[derive(Default)]
+struct Site {
+    /// The statement for which it holds.
+    serial: u64,
+    workspace: Vec<u8>,
+    key: String,
+    experiment: Option<Arc<Experiment>>,
+    settings: Option<Arc<Workspace>>,
 }
 
-/// The same for a number, by its decimal text.
-#[pg_extern]
-fn ab_assign_bigint(user_id: i64, experiment: &str) -> Option<String> {
-    assign(itoa::Buffer::new().format(user_id), experiment)
+/// The answer for `user_id` in the experiment that the second argument names, with the context that a third may hold.
+#[inline]
+fn assign(call: &Call, user_id: &str) -> pg_sys::Datum {
+    let key = call.text(1);
+    let own = RefCell::default();
+    let found = site_for(call.site::<Site>().unwrap_or(&own), key);
+    let (Some(experiment), Some(settings)) = (&found.experiment, &found.settings) else {
+        return call.return_null();
+    };
+    let context = (call.count() > 2).then(|| call.argument(2)).flatten().map(|datum| {
+        // SAFETY: the argument is declared as jsonb and stays for the call.
+        #[expect(unsafe_code, reason = "reads a datum")]
+        unsafe {
+            JsonbContext::new(datum)
+        }
+    });
+    let context: &dyn Context = context.as_ref().map_or(&(), |context| context);
+    let session = Session { workspace: settings };
+    let subject = Subject { user_id, context, now: statement::started_at() };
+    let decision = experiment.decide(&Evaluation::new(subject, &session));
+    match decision.variant {
+        Some(variant) => call.return_text(&experiment.variants()[variant].key),
+        None => call.return_null(),
+    }
 }
 
-/// The same for a UUID, by its text in lower case with hyphens.
-#[pg_extern]
-fn ab_assign_uuid(user_id: pgrx::Uuid, experiment: &str) -> Option<String> {
-    let mut buffer = uuid::Uuid::encode_buffer();
-    assign(uuid::Uuid::from_bytes(*user_id.as_bytes()).hyphenated().encode_lower(&mut buffer), experiment)
+/// The site with what it knows brought up to this statement.
+#[inline]
+fn site_for<'s>(site: &'s RefCell<Site>, key: &str) -> std::cell::Ref<'s, Site> {
+    let serial = statement::serial();
+    {
+        let known = site.borrow();
+        if known.serial == serial
+            && known.key == key
+            && workspace::with_current(|current| known.workspace == current)
+        {
+            return known;
+        }
+    }
+    look_up(site, serial, key);
+    site.borrow()
+}
+
+#[cold]
+fn look_up(site: &RefCell<Site>, serial: u64, key: &str) {
+    // Looking up may run SQL, in which this place is not met again: the site is borrowed only once that is over.
+    let found = Site {
+        serial,
+        workspace: workspace::with_current(<[u8]>::to_vec),
+        key: key.to_owned(),
+        experiment: configuration::find(key),
+        settings: Some(configuration::workspace()),
+    };
+    *site.borrow_mut() = found;
 }
 
 /// Why a user is answered as they are.
 #[pg_extern]
-fn ab_assign_reason(user_id: Option<&str>, experiment: Option<&str>) -> &'static str {
-    configuration::with_experiment(experiment.unwrap_or_default(), |found| match found {
-        None => Reason::NotFound,
-        // A NULL id is as unusable as an empty one.
-        Some(found) => found.decide(user_id.unwrap_or_default(), statement::started_at()).reason,
-    })
-    .as_str()
+fn ab_assign_reason(
+    user_id: Option<&str>,
+    experiment: Option<&str>,
+    context: Option<JsonbContext<'_>>,
+) -> &'static str {
+    let Some(experiment) = configuration::find::<Experiment>(experiment.unwrap_or_default()) else {
+        return Reason::NotFound.as_str();
+    };
+    let settings = configuration::workspace();
+    let session = Session { workspace: &settings };
+    decide(&session, &experiment, user_id, context.as_ref()).reason.as_str()
 }
 
-#[inline]
-fn assign(user_id: &str, experiment: &str) -> Option<String> {
-    configuration::with_experiment(experiment, |found| {
-        let decision = found?.decide(user_id, statement::started_at());
-        decision.variant.map(|variant| variant.key.clone())
-    })
+fn decide(
+    session: &Session<'_>,
+    experiment: &Experiment,
+    user_id: Option<&str>,
+    context: Option<&JsonbContext<'_>>,
+) -> Decision {
+    experiment.decide(&Evaluation::new(subject(user_id, context), session))
+}
+
+/// Whom a function is called about: a NULL id is as unusable as an empty one, a NULL context knows nothing.
+pub fn subject<'a>(user_id: Option<&'a str>, context: Option<&'a JsonbContext<'a>>) -> Subject<'a> {
+    let context: &dyn Context = match context {
+        Some(context) => context,
+        None => &(),
+    };
+    Subject { user_id: user_id.unwrap_or_default(), context, now: statement::started_at() }
+}
+
+/// Every experiment that gives the user a variant, by key; the configuration as JSON text.
+#[pg_extern]
+fn assign_all(
+    user_id: Option<&str>,
+    context: Option<JsonbContext<'_>>,
+) -> TableIterator<'static, (name!(experiment, String), name!(variant, String), name!(config, Option<String>))>
+{
+    let settings = configuration::workspace();
+    let session = Session { workspace: &settings };
+    let rows: Vec<(String, String, Option<String>)> = configuration::live_experiments()
+        .iter()
+        .filter(|experiment| !experiment.is_holdout())
+        .filter_map(|experiment| {
+            let variant = decide(&session, experiment, user_id, context.as_ref()).variant?;
+            let variant = &experiment.variants()[variant];
+            let config = variant.config.as_ref().map(|config| config.get().to_owned());
+            Some((experiment.key().to_owned(), variant.key.clone(), config))
+        })
+        .collect();
+    TableIterator::new(rows)
+}
+
+/// What showing an experiment to a user amounts to: the answer, and what is to be recorded with it.
+#[pg_extern]
+fn exposures(
+    user_id: Option<&str>,
+    experiment: Option<&str>,
+    context: Option<JsonbContext<'_>>,
+) -> TableIterator<
+    'static,
+    (
+        name!(answer, Option<String>),
+        name!(unit_id, Option<String>),
+        name!(experiment, Option<String>),
+        name!(variant, Option<String>),
+        name!(is_sticky, bool),
+    ),
+> {
+    let nothing = |answer| vec![(answer, None, None, None, false)];
+    let settings = configuration::workspace();
+    let session = Session { workspace: &settings };
+    let Some(found) = configuration::find::<Experiment>(experiment.unwrap_or_default()) else {
+        return TableIterator::new(nothing(None));
+    };
+    let evaluation = Evaluation::new(subject(user_id, context.as_ref()), &session);
+    let decision = found.decide(&evaluation);
+    let answer = decision.variant.map(|variant| found.variants()[variant].key.clone());
+    match found.exposures(&evaluation, decision) {
+        Some((unit, exposures)) if !exposures.is_empty() => {
+            let rows: Vec<_> = exposures
+                .into_iter()
+                .map(|exposure| {
+                    let (experiment, variant) = (Some(exposure.experiment), Some(exposure.variant));
+                    (answer.clone(), Some(unit.clone()), experiment, variant, exposure.is_sticky)
+                })
+                .collect();
+            TableIterator::new(rows)
+        }
+        _ => TableIterator::new(nothing(answer)),
+    }
 }

@@ -1,24 +1,79 @@
-//! The backend's copy of the configuration: the experiments it has used, compiled, until something changes.
+//! The backend's copy of the configuration: what it has used, compiled, until something changes.
 //!
 //! The signal is the invalidation of one empty relation, which PostgreSQL brings to every backend when the change
 //! commits. Its callback may only count; everything else happens when the next statement asks (see `statement`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use ab_core::document::ExperimentDocument;
+use ab_core::Error;
+use ab_core::document::{ExperimentDocument, FlagDocument, SegmentDocument, WorkspaceDocument};
 use ab_core::experiment::Experiment;
+use ab_core::flag::Flag;
+use ab_core::segment::Segment;
+use ab_core::workspace::Workspace;
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::{owner, statement, workspace};
 
 /// Names that do not exist are remembered too, but a caller who makes names up must not fill the memory.
 const MOST_ENTRIES: usize = 50_000;
 
-/// One experiment, or the knowledge that there is none of that name.
-pub type Entry = Option<Rc<Experiment>>;
+/// The entries of one kind: each the compiled thing, or the knowledge that there is none of that name.
+type Entries<T> = HashMap<String, Option<Arc<T>>>;
+
+/// Something that the database publishes documents of.
+pub trait Published: Sized {
+    /// As its documents are read.
+    type Document: DeserializeOwned;
+    /// As the database calls the kind.
+    const KIND: &'static str;
+
+    /// Checks a document and makes it ready.
+    fn compile(document: Self::Document) -> Result<Self, Error>;
+
+    /// Where the entries of this kind are.
+    fn entries(known: &mut Known) -> &mut Entries<Self>;
+}
+
+/// What is known of one workspace.
+#[derive(Default)]
+pub struct Known {
+    settings: Entries<Workspace>,
+    experiments: Entries<Experiment>,
+    flags: Entries<Flag>,
+    segments: Entries<Segment>,
+    /// Those that can give anybody a variant, by key, once they have been asked for.
+    live: Option<Arc<[Arc<Experiment>]>>,
+}
+
+macro_rules! published {
+    ($($kind:literal: $compiled:ty, $document:ty, $entries:ident;)*) => {
+        $(impl Published for $compiled {
+            type Document = $document;
+            const KIND: &'static str = $kind;
+
+            fn compile(document: $document) -> Result<$compiled, Error> {
+                <$compiled>::compile(document)
+            }
+
+            fn entries(known: &mut Known) -> &mut Entries<$compiled> {
+                &mut known.$entries
+            }
+        })*
+    };
+}
+
+published! {
+    "workspace": Workspace, WorkspaceDocument, settings;
+    "experiment": Experiment, ExperimentDocument, experiments;
+    "flag": Flag, FlagDocument, flags;
+    "segment": Segment, SegmentDocument, segments;
+}
 
 thread_local! {
     /// How many times something may have changed. Only ever counted up.
@@ -29,18 +84,18 @@ thread_local! {
     static LOADED: Cell<bool> = const { Cell::new(false) };
     /// Whether something was loaded under a statement's own snapshot, which may be old by the next statement.
     static LOADED_IN_PARALLEL: Cell<bool> = const { Cell::new(false) };
-    static ENTRIES: RefCell<Entries> = RefCell::new(Entries::default());
+    static COPY: RefCell<Copy> = RefCell::new(Copy::default());
 }
 
 #[derive(Default)]
-struct Entries {
-    /// The generation and the statement up to which the entries are known to be good.
+struct Copy {
+    /// The generation and the statement up to which what is known is known to be good.
     generation: u64,
     serial: u64,
     workspace: Vec<u8>,
-    by_key: HashMap<String, Entry>,
-    /// Those of workspaces that were the session's before: a query may go to and fro between several, row by row.
-    elsewhere: HashMap<Vec<u8>, HashMap<String, Entry>>,
+    known: Known,
+    /// Of workspaces that were the session's before: a query may go to and fro between several, row by row.
+    elsewhere: HashMap<Vec<u8>, Known>,
 }
 
 /// Asks the server to be told of changes and of ends of transactions; callbacks cannot be taken back.
@@ -106,24 +161,59 @@ extern "C-unwind" fn subtransaction_ends(
     }
 }
 
-/// Gives `use_it` the experiment of this name in the session's workspace, as of the newest commit that the current
-/// statement can know of.
-#[inline]
-pub fn with_experiment<T>(key: &str, use_it: impl FnOnce(Option<&Experiment>) -> T) -> T {
+/// What has this name in the session's workspace, as of the newest commit that the current statement can know of.
+pub fn find<T: Published>(key: &str) -> Option<Arc<T>> {
     let serial = statement::serial();
-    let known = ENTRIES.with_borrow_mut(|entries| {
+    let known = COPY.with_borrow_mut(|copy| {
         workspace::with_current(|current| {
-            if entries.serial != serial || entries.workspace != current {
-                entries.refresh(serial, current);
+            if copy.serial != serial || copy.workspace != current {
+                copy.refresh(serial, current);
             }
         });
-        // The clone is of a reference count: `use_it` may run SQL, and must not find the entries borrowed.
-        entries.by_key.get(key).cloned()
+        // Given away rather than lent: deciding may run SQL, and that must not find the copy borrowed.
+        T::entries(&mut copy.known).get(key).cloned()
     });
-    use_it(known.unwrap_or_else(|| load(key)).as_deref())
+    known.unwrap_or_else(|| load(key))
 }
 
-impl Entries {
+/// Every experiment of the session's workspace that can give anybody a variant, by key.
+pub fn live_experiments() -> Arc<[Arc<Experiment>]> {
+    // Brings the copy up to this statement.
+    let _ = workspace();
+    if let Some(live) = COPY.with_borrow(|copy| copy.known.live.clone()) {
+        return live;
+    }
+    let workspace = workspace::current();
+    prepare_to_load();
+    let documents = owner::first_text(
+        c"select ab_internal.current_documents($1, $2)",
+        &[&workspace, Experiment::KIND],
+        false,
+    );
+    let documents: Vec<Box<RawValue>> =
+        documents.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let mut live: Vec<Arc<Experiment>> = documents
+        .iter()
+        .filter_map(|document| compile::<Experiment>(document.get()))
+        .filter(Experiment::is_live)
+        .map(Arc::new)
+        .collect();
+    live.sort_by(|left, right| left.key().cmp(right.key()));
+    let live: Arc<[Arc<Experiment>]> = live.into();
+    COPY.with_borrow_mut(|copy| {
+        if copy.workspace == workspace.as_bytes() {
+            copy.known.live = Some(Arc::clone(&live));
+        }
+    });
+    live
+}
+
+/// What holds for the whole of the session's workspace.
+pub fn workspace() -> Arc<Workspace> {
+    find(&workspace::current()).unwrap_or_default()
+}
+
+impl Copy {
     #[cold]
     fn refresh(&mut self, serial: u64, workspace: &[u8]) {
         if self.serial != serial {
@@ -134,27 +224,53 @@ impl Entries {
             }
             let generation = GENERATION.get();
             if self.generation != generation || self.len() > MOST_ENTRIES {
-                self.by_key.clear();
+                self.known = Known::default();
                 self.elsewhere.clear();
                 self.generation = generation;
             }
         }
         if self.workspace != workspace {
             let left = std::mem::replace(&mut self.workspace, workspace.to_vec());
-            let entries = self.elsewhere.remove(workspace).unwrap_or_default();
-            self.elsewhere.insert(left, std::mem::replace(&mut self.by_key, entries));
+            let known = self.elsewhere.remove(workspace).unwrap_or_default();
+            self.elsewhere.insert(left, std::mem::replace(&mut self.known, known));
         }
     }
 
     fn len(&self) -> usize {
         // A workspace without entries takes its place too.
-        self.by_key.len() + self.elsewhere.values().map(|entries| entries.len() + 1).sum::<usize>()
+        self.known.len() + self.elsewhere.values().map(|known| known.len() + 1).sum::<usize>()
+    }
+}
+
+impl Known {
+    fn len(&self) -> usize {
+        self.settings.len() + self.experiments.len() + self.flags.len() + self.segments.len()
     }
 }
 
 #[cold]
-fn load(key: &str) -> Entry {
-    let workspace = workspace::with_current(|current| String::from_utf8_lossy(current).into_owned());
+fn load<T: Published>(key: &str) -> Option<Arc<T>> {
+    let workspace = workspace::current();
+    prepare_to_load();
+    let document = owner::first_text(
+        c"select ab_internal.current_document($1, $2, $3)",
+        &[&workspace, T::KIND, key],
+        false,
+    );
+    let entry: Option<Arc<T>> = document.and_then(|json| compile(&json)).map(Arc::new);
+    COPY.with_borrow_mut(|copy| {
+        // For the rest of this statement in any case, so that all of it is answered alike. The entries are of a generation
+        // from before the snapshot: a change that has arrived since makes the next statement drop them.
+        let has_room = entry.is_some() || copy.len() < MOST_ENTRIES;
+        if has_room && copy.workspace == workspace.as_bytes() {
+            T::entries(&mut copy.known).insert(key.to_owned(), entry.clone());
+        }
+    });
+    entry
+}
+
+/// Notes what a load of configuration under way means for what is kept of it.
+fn prepare_to_load() {
     // A new extension has a new relation; its dropping was signalled by the old one, which led here.
     SIGNAL.set(owner::signal_relation().unwrap_or(pg_sys::InvalidOid));
     LOADED.set(true);
@@ -163,30 +279,15 @@ fn load(key: &str) -> Entry {
     if unsafe { pg_sys::IsInParallelMode() } {
         LOADED_IN_PARALLEL.set(true);
     }
-    let document = owner::first_text(
-        c"select document::pg_catalog.text from ab_internal.experiment_documents($1, $2)",
-        &[&workspace, key],
-        false,
-    );
-    let entry = document.and_then(|json| compile(&json));
-    ENTRIES.with_borrow_mut(|entries| {
-        // For the rest of this statement in any case, so that all of it is answered alike. The entries are of a generation
-        // from before the snapshot: a change that has arrived since makes the next statement drop them.
-        let has_room = entry.is_some() || entries.len() < MOST_ENTRIES;
-        if has_room && entries.workspace == workspace.as_bytes() {
-            entries.by_key.insert(key.to_owned(), entry.clone());
-        }
-    });
-    entry
 }
 
 /// A document that cannot be used is as good as none: a SELECT over millions of users must not die of one experiment.
-fn compile(json: &str) -> Entry {
-    let compiled = serde_json::from_str::<ExperimentDocument>(json)
+pub fn compile<T: Published>(json: &str) -> Option<T> {
+    let compiled = serde_json::from_str::<T::Document>(json)
         .map_err(|error| error.to_string())
-        .and_then(|document| Experiment::compile(document).map_err(|error| error.message));
+        .and_then(|document| T::compile(document).map_err(|error| error.message));
     match compiled {
-        Ok(experiment) => Some(Rc::new(experiment)),
+        Ok(compiled) => Some(compiled),
         Err(message) => {
             warning!("{message}");
             None

@@ -10,11 +10,20 @@
 
 mod allocation;
 mod assignment;
+mod bandit;
+mod call;
 mod configuration;
+mod context;
+mod environment;
 mod error;
 mod event;
+mod explanation;
+mod flag;
 mod incarnation;
 mod owner;
+mod past;
+mod rule;
+mod segment;
 mod statement;
 mod statistics;
 mod workspace;

@@ -3,10 +3,17 @@
 //! What a backend caches must not depend on who happened to ask first, nor on a snapshot taken before the change that
 //! made it ask. Hence the owner's rights, and the latest snapshot rather than the statement's.
 
-use std::ffi::CStr;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char};
 
 use pgrx::prelude::*;
 use pgrx::{IntoDatum, pg_sys};
+
+thread_local! {
+    /// Plans by the address of their query: each is asked for again and again, by millions of rows.
+    static PLANS: RefCell<HashMap<*const c_char, pg_sys::SPIPlanPtr>> = RefCell::default();
+}
 
 /// The relation whose invalidation signals a change of configuration, if the extension is installed.
 pub fn signal_relation() -> Option<pg_sys::Oid> {
@@ -24,9 +31,8 @@ pub fn signal_relation() -> Option<pg_sys::Oid> {
 
 /// The first column, as text, of the first row that `query` gives with text `arguments`; `None` without a row or without
 /// an installed extension. `writes` says whether the query does.
-pub fn first_text(query: &CStr, arguments: &[&str], writes: bool) -> Option<String> {
+pub fn first_text(query: &'static CStr, arguments: &[&str], writes: bool) -> Option<String> {
     let owner = owner_of(signal_relation()?)?;
-    let mut types = vec![pg_sys::TEXTOID; arguments.len()];
     let mut values: Vec<pg_sys::Datum> =
         arguments.iter().map(|argument| argument.into_datum().expect("a text is never null")).collect();
     let _identity = Identity::assume(owner);
@@ -47,15 +53,8 @@ pub fn first_text(query: &CStr, arguments: &[&str], writes: bool) -> Option<Stri
         if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT as i32 {
             error!("cannot connect to the server programming interface");
         }
-        let status = pg_sys::SPI_execute_with_args(
-            query.as_ptr(),
-            arguments.len() as i32,
-            types.as_mut_ptr(),
-            values.as_mut_ptr(),
-            std::ptr::null(),
-            !writes,
-            1,
-        );
+        let plan = plan(query, arguments.len());
+        let status = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), std::ptr::null(), !writes, 1);
         if status < 0 {
             error!("cannot run a query of pg_ab: status {status}");
         }
@@ -74,6 +73,26 @@ pub fn first_text(query: &CStr, arguments: &[&str], writes: bool) -> Option<Stri
     }
 }
 
+/// The plan of `query`, kept from the first time on; PostgreSQL itself sees to it that it never goes stale.
+#[expect(unsafe_code, reason = "calls into the server")]
+fn plan(query: &'static CStr, arguments: usize) -> pg_sys::SPIPlanPtr {
+    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&query.as_ptr()).copied()) {
+        return plan;
+    }
+    let mut types = vec![pg_sys::TEXTOID; arguments];
+    // SAFETY: called with an open connection to the server programming interface. A kept plan stays for the session.
+    let plan = unsafe {
+        let plan = pg_sys::SPI_prepare(query.as_ptr(), arguments as i32, types.as_mut_ptr());
+        if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
+            let status = pg_sys::SPI_result;
+            error!("cannot prepare a query of pg_ab: status {status}");
+        }
+        plan
+    };
+    PLANS.with_borrow_mut(|plans| plans.insert(query.as_ptr(), plan));
+    plan
+}
+
 fn owner_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
     // SAFETY: the entry is null or valid until closed; only a plain field is read in between.
     #[expect(unsafe_code, reason = "calls into the server")]
@@ -89,13 +108,14 @@ fn owner_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
 }
 
 /// The caller's identity, given back when this goes out of scope, also by an error.
-struct Identity {
+pub struct Identity {
     user: pg_sys::Oid,
     context: i32,
 }
 
 impl Identity {
-    fn assume(owner: pg_sys::Oid) -> Identity {
+    /// Acts as `owner` from here on, in a way that cannot change the session.
+    pub fn assume(owner: pg_sys::Oid) -> Identity {
         let mut before = Identity { user: pg_sys::InvalidOid, context: 0 };
         // SAFETY: both pointers are to fields of `before`. The context bits are those PostgreSQL itself uses to run
         // maintenance code of another owner.

@@ -32,3 +32,8 @@ pub fn with_current<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
     };
     use_it(current.to_bytes())
 }
+
+/// The name of the session's workspace.
+pub fn current() -> String {
+    with_current(|current| String::from_utf8_lossy(current).into_owned())
+}

@@ -60,3 +60,90 @@ create or replace function ab_internal.new_event_id()
     'new_event_id_wrapper';
 
 comment on function ab_internal.new_event_id() is 'a new UUIDv7';
+
+create or replace function ab_internal.check_rule(what text, rule text)
+    returns void
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'check_rule_wrapper';
+
+comment on function ab_internal.check_rule(text, text) is 'raises unless the JSON is a rule; what says whose, and the message where in it the fault is';
+
+create or replace function ab_internal.check_prerequisites(what text, prerequisites text)
+    returns void
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'check_prerequisites_wrapper';
+
+comment on function ab_internal.check_prerequisites(text, text) is 'raises unless the JSON is a list of prerequisites';
+
+create or replace function ab_internal.check_schedule(what text, schedule text)
+    returns void
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'check_schedule_wrapper';
+
+comment on function ab_internal.check_schedule(text, text) is 'raises unless the JSON is a list of dated steps in order';
+
+create or replace function ab_internal.check_flag(what text, kind text, default_value text, off_value text, rules text)
+    returns void
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'check_flag_wrapper';
+
+comment on function ab_internal.check_flag(text, text, text, text, text) is 'raises unless the values and rules of a flag suit its kind';
+
+create or replace function ab_internal.flag_layouts(rules text, previous_rules text, previous_layouts text)
+    returns text
+    language c
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'flag_layouts_wrapper';
+
+comment on function ab_internal.flag_layouts(text, text, text) is 'for each rule that splits the bucket ranges of its values, as JSON, moving fewest buckets out of those that a rule like it had';
+
+create or replace function ab_internal.segment_query(query text, owner_role text)
+    returns setof text
+    language c
+    strict
+    volatile
+    parallel unsafe
+    rows 100000
+    as 'MODULE_PATHNAME',
+    'segment_query_wrapper';
+
+comment on function ab_internal.segment_query(text, text) is 'what a query gives that runs with the rights of a role and may only read';
+
+create or replace function ab_internal.thompson_weights(kind text, units bigint[], totals double precision[], squares double precision[], minimum_share double precision, seed bigint)
+    returns double precision[]
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'thompson_weights_wrapper';
+
+comment on function ab_internal.thompson_weights(text, bigint[], double precision[], double precision[], double precision, bigint) is 'how likely each variant is the best, as Thompson sampling sees it, with a floor';
+
+create or replace function ab_internal.exposures(user_id text, wanted text, context jsonb)
+    returns table (answer text, unit_id text, experiment text, variant text, is_sticky boolean)
+    language c
+    stable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'exposures_wrapper';
+
+comment on function ab_internal.exposures(text, text, jsonb) is 'what showing an experiment to a user amounts to: its answer, and the exposures to record, its own and those to its holdouts';

@@ -1,51 +1,81 @@
 -- Rules that need more than one row. They bind functions and plain INSERT, UPDATE and DELETE alike, because both
--- pass through these triggers. Insertion is checked by constraints alone: a restore inserts rows table by table, and
--- no rule on other tables can hold half-way.
-create or replace function ab_internal.open_phase(experiment_id integer)
+-- pass through these triggers. Insertion is checked by constraints and by what one row says about itself, and against
+-- tables that are restored before it: a restore inserts rows table by table, and no other rule on other tables can hold
+-- half-way. So a plain INSERT may name segments, experiments and flags that do not exist (nobody is in them, nothing holds
+-- of them); functions and UPDATE refuse that. Circles are refused at insertion too, because a part of what has none has none.
+create or replace function ab_internal.open_phases(experiment_ids integer[])
     returns void
     language plpgsql
     volatile
     parallel unsafe
     set search_path = pg_catalog, pg_temp
+    -- As in ab_internal.experiment_documents().
+    set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off
+    set jit = off
     as $$
-declare
-    last_phase integer;
 begin
     -- One at a time: whoever waits here sees the phase and the weights of whoever came first.
-    perform from ab.experiment x where x.experiment_id = open_phase.experiment_id for no key update;
-    select max(p.phase) into last_phase from ab.phase p where p.experiment_id = open_phase.experiment_id;
-    insert into ab.phase (experiment_id, phase, traffic)
-    select x.experiment_id, coalesce(last_phase, 0) + 1, x.traffic
-    from ab.experiment x
-    where x.experiment_id = open_phase.experiment_id;
-    insert into ab.variant_range (experiment_id, phase, from_bucket, to_bucket, variant)
-    with arm as (
-        select
-            v.variant,
-            v.weight,
-            row_number() over (order by v.variant_id)::integer - 1 as index
-        from ab.variant v
-        where v.experiment_id = open_phase.experiment_id
+    perform from ab.experiment x where x.experiment_id = any (open_phases.experiment_ids) order by x.experiment_id for no key update;
+    with wanted as (
+        select x.experiment_id, x.traffic, (select max(p.phase) from ab.phase p where p.experiment_id = x.experiment_id) as last_phase
+        from ab.experiment x
+        where x.experiment_id = any (open_phases.experiment_ids)
     ),
-    before as (
-        select
-            coalesce(array_agg(r.from_bucket order by r.from_bucket), '{}') as from_buckets,
-            coalesce(array_agg(r.to_bucket order by r.from_bucket), '{}') as to_buckets,
-            coalesce(array_agg(arm.index order by r.from_bucket), '{}') as variants
-        from ab.variant_range r
-        join arm using (variant)
-        where r.experiment_id = open_phase.experiment_id
-            and r.phase = last_phase
+    laid as materialized (
+        select w.experiment_id, coalesce(w.last_phase, 0) + 1 as phase, l.from_bucket, l.to_bucket, arms.variants[l.variant + 1] as variant
+        from wanted w
+        cross join lateral (
+            select
+                array_agg(v.variant::text order by v.variant_id) as variants,
+                array_agg((v.weight * 1000000000)::bigint order by v.variant_id) as weights
+            from ab.variant v
+            where v.experiment_id = w.experiment_id
+        ) arms
+        cross join lateral (
+            select
+                coalesce(array_agg(r.from_bucket order by r.from_bucket), '{}') as from_buckets,
+                coalesce(array_agg(r.to_bucket order by r.from_bucket), '{}') as to_buckets,
+                coalesce(array_agg(array_position(arms.variants, r.variant::text) - 1 order by r.from_bucket), '{}') as variants
+            from ab.variant_range r
+            where r.experiment_id = w.experiment_id
+                and r.phase = w.last_phase
+        ) before
+        cross join lateral ab_internal.layout(before.from_buckets, before.to_buckets, before.variants, arms.weights) l
+    ),
+    kept as (
+        select l.experiment_id, range_agg(int4range(greatest(r.from_bucket, l.from_bucket), least(r.to_bucket, l.to_bucket))) as buckets
+        from laid l
+        join ab.variant_range r on r.experiment_id = l.experiment_id and r.phase = l.phase - 1 and r.variant = l.variant
+            and r.from_bucket < l.to_bucket and l.from_bucket < r.to_bucket
+        group by l.experiment_id
+    ),
+    opened as (
+        insert into ab.phase (experiment_id, phase, traffic, reason, moved)
+        select w.experiment_id, coalesce(w.last_phase, 0) + 1, w.traffic, nullif(current_setting('ab_internal.reason', true), ''),
+            case when w.last_phase is null then '{}' else int4multirange(int4range(0, 1000000)) - coalesce(k.buckets, '{}') end
+        from wanted w
+        left join kept k using (experiment_id)
     )
-    select open_phase.experiment_id, coalesce(last_phase, 0) + 1, l.from_bucket, l.to_bucket, arm.variant
-    from before
-    cross join ab_internal.layout(before.from_buckets, before.to_buckets, before.variants,
-        (select array_agg((arm.weight * 1000000000)::bigint order by arm.index) from arm)) l
-    join arm on arm.index = l.variant;
+    insert into ab.variant_range (experiment_id, phase, from_bucket, to_bucket, variant)
+    select l.experiment_id, l.phase, l.from_bucket, l.to_bucket, l.variant
+    from laid l;
 end
 $$;
 
-comment on function ab_internal.open_phase(integer) is 'begins a phase with the experiment''s traffic and weights as they are now';
+comment on function ab_internal.open_phases(integer[]) is 'begins a phase of each experiment with its traffic and weights as they are now, for the reason that the transaction has set';
+
+create or replace function ab_internal.session_role()
+    returns name
+    language sql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select coalesce(nullif(current_setting('role'), 'none'), session_user)::name
+$$;
+
+comment on function ab_internal.session_role() is 'the role that the session speaks as, also within functions that run with the owner''s rights';
 
 create or replace function ab_internal.experiment_before()
     returns trigger
@@ -55,6 +85,7 @@ create or replace function ab_internal.experiment_before()
     as $$
 declare
     variants integer;
+    limited_to record;
 begin
     if tg_op = 'DELETE' then
         if old.status in ('running', 'paused') then
@@ -63,9 +94,20 @@ begin
         end if;
         return old;
     end if;
+    if new.layer_id is not null then
+        select l.layer, l.workspace_id, l.unit into limited_to from ab.layer l where l.layer_id = new.layer_id;
+        if limited_to.workspace_id <> coalesce(new.workspace_id, limited_to.workspace_id) or limited_to.unit is distinct from new.unit then
+            perform ab_internal.raise('unit_mismatch', format('holdout "%s" and layer "%s" assign different units', new.experiment, limited_to.layer),
+                'give the holdout the unit of the layer');
+        end if;
+    end if;
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, ab_internal.workspace_id());
         new.salt := coalesce(new.salt, new.experiment);
+        new.is_sticky := coalesce(new.is_sticky, false) or new.kind = 'bandit';
+        perform ab_internal.check_rule(format('targeting of experiment "%s"', new.experiment), new.targeting::text) where new.targeting is not null;
+        perform ab_internal.check_prerequisites(format('prerequisites of experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
+        perform ab_internal.check_schedule(format('schedule of experiment "%s"', new.experiment), new.schedule::text) where new.schedule <> '[]';
         return new;
     end if;
     if (new.experiment_id, new.workspace_id, new.experiment) is distinct from (old.experiment_id, old.workspace_id, old.experiment)
@@ -73,6 +115,38 @@ begin
         or (old.stopped_at is not null and new.stopped_at is distinct from old.stopped_at) then
         perform ab_internal.raise('immutable', format('experiment "%s" cannot change its key, nor its salt and dates of start and stop once they are past', old.experiment),
             'create another experiment');
+    end if;
+    if old.status <> 'draft' and (new.kind, new.unit, new.is_sticky, new.layer_id) is distinct from (old.kind, old.unit, old.is_sticky, old.layer_id) then
+        perform ab_internal.raise('immutable', format('experiment "%s" has started and cannot change its kind, its unit or whether it is sticky', old.experiment),
+            'create another experiment');
+    end if;
+    if new.unit is distinct from old.unit and exists (select from ab.layer_slice s where s.experiment_id = old.experiment_id) then
+        perform ab_internal.raise('unit_mismatch', format('experiment "%s" is in a layer and cannot change its unit', old.experiment),
+            'delete its rows of ab.layer_slice first');
+    end if;
+    new.retargeted := old.retargeted;
+    if new.targeting is distinct from old.targeting then
+        perform ab_internal.check_rule(format('targeting of experiment "%s"', new.experiment), new.targeting::text) where new.targeting is not null;
+        perform ab_internal.check_segments(new.workspace_id, format('targeting of experiment "%s"', new.experiment), new.targeting);
+        new.retargeted := old.retargeted or old.status <> 'draft';
+    end if;
+    if new.prerequisites is distinct from old.prerequisites then
+        perform ab_internal.check_prerequisites(format('prerequisites of experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
+        perform ab_internal.check_required(new.workspace_id, format('experiment "%s"', new.experiment), new.prerequisites, '[]');
+    end if;
+    if new.schedule is distinct from old.schedule and new.schedule <> '[]' then
+        perform ab_internal.check_schedule(format('schedule of experiment "%s"', new.experiment), new.schedule::text);
+    end if;
+    if new.kind = 'bandit' then
+        new.is_sticky := true;
+    end if;
+    if new.shipped_variant is distinct from old.shipped_variant and new.shipped_variant is not null then
+        if not exists (select from ab.variant v where v.experiment_id = new.experiment_id and v.variant = new.shipped_variant) then
+            perform ab_internal.raise('variant_not_found', format('experiment "%s" has no variant "%s" to ship', new.experiment, new.shipped_variant), 'name one of its variants');
+        end if;
+        if new.status <> 'stopped' then
+            perform ab_internal.raise('wrong_status', format('experiment "%s" is %s and ships nothing', new.experiment, new.status), 'only a stopped experiment can ship a variant');
+        end if;
     end if;
     if new.status is distinct from old.status then
         if (old.status, new.status) not in (('draft', 'running'), ('running', 'paused'), ('paused', 'running'), ('running', 'stopped'), ('paused', 'stopped')) then
@@ -107,27 +181,106 @@ create or replace function ab_internal.experiment_after()
     security definer
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    reallocated integer[];
+    started integer[];
+    stopped integer[];
 begin
-    if tg_op = 'DELETE' then
-        delete from ab.exposure s where s.experiment_id = old.experiment_id;
-        delete from ab.unit_metric s where s.experiment_id = old.experiment_id;
-        delete from ab.variant_statistic s where s.experiment_id = old.experiment_id;
-        delete from ab.metric_statistic s where s.experiment_id = old.experiment_id;
-        delete from ab_internal.rollup_progress s where s.experiment_id = old.experiment_id;
-    elsif (old.status = 'draft' and new.status = 'running')
-        or (new.status in ('running', 'paused') and new.traffic <> old.traffic) then
-        perform ab_internal.open_phase(new.experiment_id);
+    select
+        array_agg(n.experiment_id order by n.experiment_id) filter (where (o.status = 'draft' and n.status = 'running') or (n.status in ('running', 'paused') and n.traffic <> o.traffic)),
+        array_agg(n.experiment_id) filter (where o.status = 'draft' and n.status = 'running' and n.kind <> 'holdout'),
+        array_agg(n.experiment_id) filter (where o.status <> 'stopped' and n.status = 'stopped')
+    into reallocated, started, stopped
+    from new_row n
+    join old_row o using (experiment_id);
+    if reallocated is not null then
+        perform ab_internal.open_phases(reallocated);
+    end if;
+    if started is not null then
+        insert into ab.holdout_experiment (holdout_id, experiment_id)
+        select h.experiment_id, x.experiment_id
+        from ab.experiment x
+        join ab.experiment h on h.workspace_id = x.workspace_id
+        where x.experiment_id = any (started)
+            and h.kind = 'holdout'
+            and h.status = 'running'
+            and clock_timestamp() >= coalesce(h.starts_at, '-infinity')
+            and clock_timestamp() < coalesce(h.ends_at, 'infinity')
+            and h.unit is not distinct from x.unit
+            and (h.layer_id is null or h.layer_id in (select s.layer_id from ab.layer_slice s where s.experiment_id = x.experiment_id))
+        on conflict do nothing;
+    end if;
+    if stopped is not null then
+        delete from ab.layer_slice s where s.experiment_id = any (stopped);
     end if;
     return null;
 end
 $$;
 
-comment on function ab_internal.experiment_after() is 'dates every change of allocation, and clears up after a deleted experiment';
+comment on function ab_internal.experiment_after() is 'dates every change of allocation, binds what starts to the holdouts in force, and frees the layers of what stops';
 
 create or replace trigger experiment_after
-    after update or delete on ab.experiment
-    for each row
+    after update on ab.experiment
+    referencing old table as old_row new table as new_row
+    for each statement
     execute function ab_internal.experiment_after();
+
+create or replace function ab_internal.experiment_deleted()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    delete from ab.exposure s where s.experiment_id = old.experiment_id;
+    delete from ab.unit_metric s where s.experiment_id = old.experiment_id;
+    delete from ab.variant_statistic s where s.experiment_id = old.experiment_id;
+    delete from ab.metric_statistic s where s.experiment_id = old.experiment_id;
+    delete from ab.sticky_assignment s where s.experiment_id = old.experiment_id;
+    delete from ab_internal.rollup_progress s where s.experiment_id = old.experiment_id;
+    return null;
+end
+$$;
+
+comment on function ab_internal.experiment_deleted() is 'clears up after a deleted experiment';
+
+create or replace trigger experiment_gone
+    after delete on ab.experiment
+    for each row
+    execute function ab_internal.experiment_deleted();
+
+create or replace function ab_internal.prerequisites_changed()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.lock_configuration(c.workspace_id) from (select distinct n.workspace_id from new_row n order by n.workspace_id) c;
+    if tg_table_name = 'experiment' then
+        perform ab_internal.check_prerequisite_cycle(c.workspace_id, 'experiment', c.keys)
+        from (select n.workspace_id, array_agg(n.experiment::text) as keys from new_row n where n.prerequisites <> '[]' group by n.workspace_id) c;
+    else
+        perform ab_internal.check_prerequisite_cycle(c.workspace_id, 'flag', c.keys)
+        from (select n.workspace_id, array_agg(n.flag::text) as keys from new_row n where n.prerequisites <> '[]' or n.rules <> '[]' group by n.workspace_id) c;
+    end if;
+    return null;
+end
+$$;
+
+comment on function ab_internal.prerequisites_changed() is 'refuses experiments and flags that wait for each other for ever';
+
+create or replace trigger experiment_prerequisites_inserted
+    after insert on ab.experiment
+    referencing new table as new_row
+    for each statement
+    execute function ab_internal.prerequisites_changed();
+
+create or replace trigger experiment_prerequisites_updated
+    after update on ab.experiment
+    referencing new table as new_row
+    for each statement
+    execute function ab_internal.prerequisites_changed();
 
 create or replace function ab_internal.variant_before()
     returns trigger
@@ -167,15 +320,16 @@ create or replace function ab_internal.variant_weight_after()
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform ab_internal.open_phase(changed.experiment_id)
+    perform ab_internal.open_phases(c.experiment_ids)
     from (
-        select distinct n.experiment_id
+        select array_agg(distinct n.experiment_id) as experiment_ids
         from new_row n
         join old_row o using (variant_id)
         join ab.experiment x on x.experiment_id = n.experiment_id
         where n.weight <> o.weight
             and x.status in ('running', 'paused')
-    ) changed;
+    ) c
+    where c.experiment_ids is not null;
     return null;
 end
 $$;
@@ -249,17 +403,23 @@ create or replace function ab_internal.workspace_before()
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    if (new.workspace_id, new.workspace) is distinct from (old.workspace_id, old.workspace) then
+    if tg_op = 'UPDATE' and (new.workspace_id, new.workspace) is distinct from (old.workspace_id, old.workspace) then
         perform ab_internal.raise('immutable', format('workspace "%s" cannot change its name, by which gateways and sessions know it', old.workspace),
             'create another workspace');
+    end if;
+    if new.excluded is not null and (tg_op = 'INSERT' or new.excluded is distinct from old.excluded) then
+        perform ab_internal.check_rule(format('exclusion of workspace "%s"', new.workspace), new.excluded::text);
+        if tg_op = 'UPDATE' then
+            perform ab_internal.check_segments(new.workspace_id, format('exclusion of workspace "%s"', new.workspace), new.excluded);
+        end if;
     end if;
     return new;
 end
 $$;
 
-comment on function ab_internal.workspace_before() is 'keeps the name by which others know a workspace';
+comment on function ab_internal.workspace_before() is 'keeps the name by which others know a workspace, and checks its rule';
 
 create or replace trigger workspace_before
-    before update on ab.workspace
+    before insert or update on ab.workspace
     for each row
     execute function ab_internal.workspace_before();

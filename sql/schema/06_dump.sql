@@ -10,6 +10,12 @@ begin
         'ab.phase', 'ab.variant_range',
         'ab.metric', 'ab.metric_metric_id_seq',
         'ab.experiment_metric',
+        'ab.layer', 'ab.layer_layer_id_seq', 'ab.layer_slice',
+        'ab.holdout_experiment', 'ab.sticky_assignment',
+        'ab.segment', 'ab.segment_segment_id_seq', 'ab.segment_member',
+        'ab.override', 'ab.override_override_id_seq',
+        'ab.flag', 'ab.flag_flag_id_seq',
+        'ab.configuration',
         'ab.event_overflow', 'ab.exposure', 'ab.unit_metric', 'ab.variant_statistic', 'ab.metric_statistic',
         'ab_internal.incarnation', 'ab_internal.rollup_cursor', 'ab_internal.rollup_progress'
     ]::regclass[]

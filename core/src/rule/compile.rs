@@ -22,12 +22,15 @@ use crate::error::{Code, Error};
 use crate::event::excerpt;
 use crate::key;
 
-/// How much memory a pattern may take: enough for a dozen `\w` or `\d` with their thousands of letters and digits.
-const PATTERN_SIZE: usize = 256 * 1024;
+/// How much memory a pattern may take, step by step up to what is enough for half a dozen `\w` or `\d`, which know every
+/// script. What it took is only known from the least step that it fits into.
+const PATTERN_SIZES: [usize; 6] = [8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024, 128 * 1024, 256 * 1024];
+/// How much the patterns of a rule may take together. Searching takes time in proportion to it.
+const ALL_PATTERNS_SIZE: usize = 512 * 1024;
 /// How deep a pattern may be nested.
 const PATTERN_DEPTH: u32 = 32;
 
-const OPERATORS: &[&str] = &[
+pub(super) const OPERATORS: &[&str] = &[
     "equals",
     "not_equals",
     "in",
@@ -59,7 +62,7 @@ const FORMS: &str = "write {\"all\": […]}, {\"any\": […]}, {\"not\": {…}} 
 const UNICODE: &str = "write \\u escapes of both halves of a surrogate pair, or the character itself";
 
 pub(super) fn compile(what: &str, json: &str) -> Result<Node, Error> {
-    let mut compiler = Compiler { what, at: "$".to_owned(), nodes: 0, patterns: 0 };
+    let mut compiler = Compiler { what, at: "$".to_owned(), nodes: 0, patterns: 0, patterns_size: 0 };
     if json.len() > MAX_BYTES {
         return compiler.fail(
             format_args!("it has {} bytes", json.len()),
@@ -78,6 +81,7 @@ struct Compiler<'a> {
     at: String,
     nodes: usize,
     patterns: usize,
+    patterns_size: usize,
 }
 
 /// The fields of one node.
@@ -496,16 +500,24 @@ impl Compiler<'_> {
                 "join patterns by \"|\", or use in, contains or starts_with for plain texts",
             );
         }
-        let compiled = RegexBuilder::new(text)
-            .size_limit(PATTERN_SIZE)
-            .dfa_size_limit(PATTERN_SIZE)
-            .nest_limit(PATTERN_DEPTH)
-            .build();
+        let left = ALL_PATTERNS_SIZE - self.patterns_size;
+        let mut compiled = Err(regex::Error::CompiledTooBig(0));
+        for size in PATTERN_SIZES.into_iter().take_while(|size| *size <= left) {
+            compiled = RegexBuilder::new(text)
+                .size_limit(size)
+                .dfa_size_limit(size)
+                .nest_limit(PATTERN_DEPTH)
+                .build();
+            if !matches!(compiled, Err(regex::Error::CompiledTooBig(_))) {
+                self.patterns_size += size;
+                break;
+            }
+        }
         match compiled {
             Ok(pattern) => Ok(pattern),
             Err(regex::Error::CompiledTooBig(_)) => self.fail(
-                format_args!("the pattern \"{}\" is too large", excerpt(text)),
-                "repeat less; [0-9] and [a-z] are smaller than \\d and \\w, which know every script",
+                format_args!("the pattern \"{}\" is too large, by itself or with those before", excerpt(text)),
+                "repeat less, and write [0-9] and [A-Za-z0-9_] rather than \\d and \\w, which know every script",
             ),
             Err(error) => {
                 // The error draws the pattern over several lines; the last one says what is wrong.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use regex::Regex;
 use rust_decimal::Decimal;
 
+use super::MAX_TEXT_BYTES;
 use super::network::Networks;
 use super::scalars::Scalars;
 use super::text;
@@ -112,6 +113,7 @@ impl Test {
                 Place::Start => values.iter().any(|value| text::starts_with(text, value)),
                 Place::End => values.iter().any(|value| text::ends_with(text, value)),
             },
+            Test::Regex(_) if text.len() > MAX_TEXT_BYTES => false,
             Test::Regex(patterns) => patterns.iter().any(|pattern| pattern.is_match(text)),
             Test::InNetwork(networks) => networks.contain(text),
             Test::In(_)

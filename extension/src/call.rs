@@ -1,0 +1,149 @@
+//! The arguments, the result and the memory of a call that is made for each row of a table.
+//!
+//! What pgrx does for every function is too much for one that takes fifty nanoseconds itself; everything here is what
+//! PostgreSQL's own functions in C do.
+
+use std::cell::RefCell;
+use std::ffi::c_int;
+
+use pgrx::{PgMemoryContexts, pg_sys};
+
+#[expect(
+    unsafe_code,
+    reason = "a function of the server that pgrx would wrap at a cost we cannot pay for each row"
+)]
+mod server {
+    use super::{c_int, pg_sys};
+
+    unsafe extern "C-unwind" {
+        /// With [`super::NO_ERROR`] it raises no error.
+        pub fn MemoryContextAllocExtended(
+            context: pg_sys::MemoryContext,
+            size: usize,
+            flags: c_int,
+        ) -> *mut std::ffi::c_void;
+    }
+}
+
+const NO_ERROR: c_int = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
+
+/// One call of a function.
+pub struct Call {
+    info: pg_sys::FunctionCallInfo,
+}
+
+#[expect(unsafe_code, reason = "reads what PostgreSQL passes to a function")]
+impl Call {
+    /// # Safety
+    /// `info` must be what PostgreSQL passed to the function that is being called.
+    pub unsafe fn new(info: pg_sys::FunctionCallInfo) -> Call {
+        Call { info }
+    }
+
+    /// How many arguments the function was called with.
+    pub fn count(&self) -> usize {
+        // SAFETY: by the promise made to `new`.
+        unsafe { (*self.info).nargs as usize }
+    }
+
+    /// An argument, `None` where it is NULL; there must be one at `index`.
+    #[inline]
+    pub fn argument(&self, index: usize) -> Option<pg_sys::Datum> {
+        debug_assert!(index < self.count());
+        // SAFETY: by the promise made to `new`, there are as many arguments as sql/ declares.
+        let argument = unsafe { &*(*self.info).args.as_ptr().add(index) };
+        (!argument.isnull).then_some(argument.value)
+    }
+
+    /// A text argument; empty where it is NULL, or, in a database in SQL_ASCII, where it is not UTF-8.
+    #[inline]
+    pub fn text(&self, index: usize) -> &str {
+        let Some(datum) = self.argument(index) else { return "" };
+        // SAFETY: the argument is declared as text. What is stored plainly is read where it is, anything else is unpacked
+        // into memory that stays for the call.
+        let bytes = unsafe {
+            let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();
+            let whole = if pgrx::varatt_is_4b_u(stored)
+                || (pgrx::varatt_is_1b(stored) && !pgrx::varatt_is_1b_e(stored))
+            {
+                stored
+            } else {
+                pg_sys::pg_detoast_datum_packed(stored)
+            };
+            std::slice::from_raw_parts(pgrx::vardata_any(whole).cast::<u8>(), pgrx::varsize_any_exhdr(whole))
+        };
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// What this place in the query keeps from call to call; `None` where the call is from no query.
+    #[inline]
+    pub fn site<T: Default>(&self) -> Option<&RefCell<T>> {
+        // SAFETY: `flinfo` is null or lives as long as the query. What is hung upon it is made here, of this one type for
+        // each function, and dropped with the memory context that it is said to be in.
+        unsafe {
+            let place = (*self.info).flinfo;
+            if place.is_null() {
+                return None;
+            }
+            if (*place).fn_extra.is_null() {
+                let kept =
+                    PgMemoryContexts::For((*place).fn_mcxt).leak_and_drop_on_delete(RefCell::<T>::default());
+                (*place).fn_extra = kept.cast();
+            }
+            Some(&*(*place).fn_extra.cast::<RefCell<T>>())
+        }
+    }
+
+    /// Ends the call with a text.
+    #[inline]
+    pub fn return_text(&self, text: &str) -> pg_sys::Datum {
+        // SAFETY: as much is allocated as is written, in the memory context in which results are expected.
+        unsafe {
+            let size = pg_sys::VARHDRSZ + text.len();
+            let place =
+                server::MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, size, NO_ERROR).cast::<u8>();
+            if place.is_null() {
+                pgrx::error!("out of memory");
+            }
+            pgrx::set_varsize_4b(place.cast(), size as i32);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), place.add(pg_sys::VARHDRSZ), text.len());
+            pg_sys::Datum::from(place)
+        }
+    }
+
+    /// Ends the call with NULL.
+    #[inline]
+    pub fn return_null(&self) -> pg_sys::Datum {
+        // SAFETY: by the promise made to `new`.
+        unsafe { (*self.info).isnull = true };
+        pg_sys::Datum::null()
+    }
+}
+
+/// Makes a function of a [`Call`] known to PostgreSQL by the name that sql/ declares it with.
+macro_rules! row_function {
+    ($(#[$doc:meta])* $name:ident, $finfo:ident, $body:expr) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// For PostgreSQL to call.
+        #[expect(unsafe_code, reason = "called by the server")]
+        #[unsafe(no_mangle)]
+        #[pgrx::pg_guard]
+        pub unsafe extern "C-unwind" fn $name(info: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+            // SAFETY: PostgreSQL passed it.
+            let call = unsafe { $crate::call::Call::new(info) };
+            #[allow(clippy::redundant_closure_call, reason = "the body may be a function or a closure")]
+            ($body)(&call)
+        }
+
+        /// Tells PostgreSQL how to call it.
+        #[expect(unsafe_code, reason = "looked up by the server")]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $finfo() -> &'static pgrx::pg_sys::Pg_finfo_record {
+            const RECORD: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+            &RECORD
+        }
+    };
+}
+pub(crate) use row_function;

@@ -1,0 +1,58 @@
+//! What people write into rules, prerequisites, schedules and flags, checked when it is written.
+
+use ab_core::bucket::BUCKETS;
+use ab_core::prerequisite::Prerequisite;
+use ab_core::rule::Rule;
+use ab_core::schedule::Schedule;
+use ab_core::{Code, Error, flag};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use crate::error::report;
+
+/// Raises unless `rule` is a rule; `what` names its owner.
+#[pg_extern]
+fn check_rule(what: &str, rule: &str) -> Result<(), ErrorReport> {
+    Rule::compile(what, rule).map(drop).map_err(report)
+}
+
+/// Raises unless `prerequisites` are a list of prerequisites.
+#[pg_extern]
+fn check_prerequisites(what: &str, prerequisites: &str) -> Result<(), ErrorReport> {
+    Prerequisite::compile(what, prerequisites).map(drop).map_err(report)
+}
+
+/// Raises unless `schedule` is a list of ascending steps.
+#[pg_extern]
+fn check_schedule(what: &str, schedule: &str) -> Result<(), ErrorReport> {
+    Schedule::compile(what, BUCKETS, schedule).map(drop).map_err(report)
+}
+
+/// Raises unless the values and rules of a flag fit its kind.
+#[pg_extern]
+fn check_flag(
+    what: &str,
+    kind: &str,
+    default_value: &str,
+    off_value: &str,
+    rules: &str,
+) -> Result<(), ErrorReport> {
+    flag::check(what, kind, default_value, off_value, rules).map_err(report)
+}
+
+/// The bucket ranges of a flag's rules as JSON, moving as few users as possible out of those before.
+#[pg_extern]
+fn flag_layouts(
+    rules: Option<&str>,
+    previous_rules: Option<&str>,
+    previous_layouts: Option<&str>,
+) -> Result<String, ErrorReport> {
+    let layouts = flag::layouts(rules.unwrap_or("[]"), previous_rules, previous_layouts).map_err(report)?;
+    serde_json::to_string(&layouts).map_err(|error| {
+        report(Error::new(
+            Code::InvalidFlag,
+            format!("the layouts cannot be written: {error}"),
+            "report this",
+        ))
+    })
+}
