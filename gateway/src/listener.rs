@@ -42,11 +42,7 @@ const VERSION: &str = "select ab_config_version($1::text)";
 const CHANGES: &str = "
     select kind::text, key::text, document::text
       from ab_config_changes($1::bigint, $2::text)";
-/// In the order of their bytes, in which the set of them is built without another copy.
-const MEMBERS: &str = "
-    select m
-      from ab_segment_members($1::text, $2::text) m
-     order by m collate \"C\"";
+const MEMBERS: &str = "select m from ab_segment_members($1::text, $2::text) m";
 const MEMBER_CHANGES: &str = "
     select user_id::text, is_member
       from ab_segment_changes($1::text, $2::bigint, $3::text)";

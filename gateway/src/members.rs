@@ -13,6 +13,9 @@ const FILL: usize = 128;
 /// A chunk that grows beyond this becomes two.
 const MAX: usize = 256;
 
+/// Bytes of ids that came in no order, after which they are put into order.
+const MERGE: usize = 32 << 20;
+
 /// A set of ids.
 #[derive(Debug, Clone, Default)]
 pub struct Members {
@@ -86,7 +89,9 @@ impl Members {
 
     /// Puts `id` in.
     pub fn insert(&mut self, id: &str) {
-        let Some((first, chunk)) = self.chunks.get_prev(id).or_else(|| self.chunks.get_min().map(|(first, chunk)| (first, chunk))) else {
+        let Some((first, chunk)) =
+            self.chunks.get_prev(id).or_else(|| self.chunks.get_min().map(|(first, chunk)| (first, chunk)))
+        else {
             return self.put([id.as_bytes()].into_iter());
         };
         let Err(place) = chunk.position(id.as_bytes()) else { return };
@@ -137,51 +142,120 @@ impl Members {
     }
 }
 
-/// Reads a whole list into a set; quickly and without a copy of it if the ids come in the order of their bytes.
+/// Reads a whole list into a set.
+///
+/// Ids in the order of their bytes go straight into chunks. Others wait until there are many and are then merged in, so
+/// that no order costs much more than the set itself.
 #[derive(Debug, Default)]
 pub struct Builder {
     members: Members,
+    /// What will be the last chunk, and where its greatest id begins.
+    tail: Run,
+    last: usize,
+    /// What came after a greater id.
+    late: Run,
+}
+
+/// Ids end to end.
+#[derive(Debug, Default)]
+struct Run {
     bytes: Vec<u8>,
     ends: Vec<u32>,
-    /// Where the greatest id so far begins in the bytes.
-    last: usize,
+}
+
+impl Run {
+    fn push(&mut self, id: &[u8]) {
+        self.bytes.extend_from_slice(id);
+        self.ends.push(end(&self.bytes));
+    }
+
+    fn id(&self, index: usize) -> &[u8] {
+        let from = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.bytes[from..self.ends[index] as usize]
+    }
 }
 
 impl Builder {
     /// Puts `id` in.
     pub fn push(&mut self, id: &str) {
-        if self.ends.is_empty() {
-            // Only the greatest chunk may be followed.
-            if self.members.chunks.get_max().is_some_and(|(_, chunk)| {
-                chunk.id(chunk.ends.len() - 1) >= id.as_bytes()
-            }) {
-                return self.members.insert(id);
+        let id = id.as_bytes();
+        let is_next = if self.tail.ends.is_empty() {
+            let greatest = self.members.chunks.get_max();
+            greatest.is_none_or(|(_, chunk)| chunk.id(chunk.ends.len() - 1) < id)
+        } else {
+            &self.tail.bytes[self.last..] < id
+        };
+        if is_next {
+            self.append(id);
+        } else {
+            self.late.push(id);
+            if self.late.bytes.len() >= MERGE {
+                self.merge();
             }
-        } else if &self.bytes[self.last..] >= id.as_bytes() {
-            self.flush();
-            return self.members.insert(id);
-        }
-        self.last = self.bytes.len();
-        self.bytes.extend_from_slice(id.as_bytes());
-        self.ends.push(end(&self.bytes));
-        if self.ends.len() == FILL {
-            self.flush();
         }
     }
 
     /// The set of all that was put in.
     pub fn finish(mut self) -> Members {
-        self.flush();
+        self.merge();
         self.members
     }
 
+    fn append(&mut self, id: &[u8]) {
+        self.last = self.tail.bytes.len();
+        self.tail.push(id);
+        if self.tail.ends.len() == FILL {
+            self.flush();
+        }
+    }
+
     fn flush(&mut self) {
-        if !self.ends.is_empty() {
+        if !self.tail.ends.is_empty() {
             // Copies of the right size; the buffers stay for the next chunk.
-            self.members
-                .put_chunk(Chunk { bytes: self.bytes.as_slice().into(), ends: self.ends.as_slice().into() });
-            self.bytes.clear();
-            self.ends.clear();
+            let Run { bytes, ends } = &self.tail;
+            self.members.put_chunk(Chunk { bytes: bytes.as_slice().into(), ends: ends.as_slice().into() });
+            self.tail.bytes.clear();
+            self.tail.ends.clear();
+        }
+    }
+
+    /// Makes one set of what is there and what came late.
+    fn merge(&mut self) {
+        self.flush();
+        let late = std::mem::take(&mut self.late);
+        if late.ends.is_empty() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..late.ends.len()).collect();
+        order.sort_unstable_by(|left, right| late.id(*left).cmp(late.id(*right)));
+        let mut late = order.into_iter().map(|index| late.id(index)).peekable();
+        let mut before = std::mem::take(&mut self.members);
+        // Chunk by chunk, so that what has been merged is freed.
+        while let Some((first, chunk)) = before.chunks.get_min().cloned() {
+            before.chunks.remove(&first);
+            for id in chunk.ids() {
+                while let Some(earlier) = late.next_if(|late| *late < id) {
+                    self.append_new(earlier);
+                }
+                self.append_new(id);
+            }
+        }
+        for id in late {
+            self.append_new(id);
+        }
+        self.flush();
+    }
+
+    /// Appends an id that is not less than the last one, unless it is the same.
+    fn append_new(&mut self, id: &[u8]) {
+        let is_there = if self.tail.ends.is_empty() {
+            let greatest = self.members.chunks.get_max();
+            greatest.is_some_and(|(_, chunk)| chunk.id(chunk.ends.len() - 1) == id)
+        } else {
+            &self.tail.bytes[self.last..] == id
+        };
+        if !is_there {
+            self.append(id);
         }
     }
 }
@@ -216,7 +290,9 @@ mod tests {
         let sorted = built(ids.iter().map(String::as_str));
         assert_eq!((in_writing.len(), all(&in_writing)), (10_000, ids.clone()));
         assert_eq!((sorted.len(), all(&sorted)), (10_000, ids.clone()));
-        assert_eq!(sorted.chunks.len(), 10_000_usize.div_ceil(FILL));
+        for members in [&sorted, &in_writing] {
+            assert_eq!(members.chunks.len(), 10_000_usize.div_ceil(FILL));
+        }
         assert!(ids.iter().all(|id| sorted.contains(id) && in_writing.contains(id)));
         for other in ["", "user", "user_", "user_10000", "user_00", "zz", "é"] {
             assert!(!sorted.contains(other), "{other}");

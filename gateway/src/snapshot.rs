@@ -165,7 +165,8 @@ impl Snapshot {
                     _ if segment.rule().is_some() => Missing::Nothing,
                     Some(mine)
                         if mine.segment.rule().is_none()
-                            && (mine.segment.id, mine.segment.generation) == (segment.id, segment.generation) =>
+                            && (mine.segment.id, mine.segment.generation)
+                                == (segment.id, segment.generation) =>
                     {
                         entry.members = mine.members.clone();
                         entry.complete_at = mine.complete_at;
@@ -178,11 +179,7 @@ impl Snapshot {
             }
             Err(refusal) => {
                 let held = mine.or_else(|| before?.segments.get(key)).map(Arc::clone);
-                refuse(
-                    Change { kind: "segment", key, document: Some(document) },
-                    &refusal,
-                    held.is_some(),
-                );
+                refuse(Change { kind: "segment", key, document: Some(document) }, &refusal, held.is_some());
                 if let Some(held) = held {
                     self.segments.insert(key.into(), held);
                 }
@@ -194,11 +191,8 @@ impl Snapshot {
     /// Makes `members` those of a segment: all of them at this snapshot's version.
     pub fn set_members(&mut self, key: &str, members: Members) {
         if let Some(entry) = self.segments.get(key) {
-            let entry = SegmentEntry {
-                segment: Arc::clone(&entry.segment),
-                members,
-                complete_at: self.version,
-            };
+            let entry =
+                SegmentEntry { segment: Arc::clone(&entry.segment), members, complete_at: self.version };
             self.segments.insert(key.into(), Arc::new(entry));
         }
     }
@@ -283,8 +277,7 @@ impl<'a> View<'a> {
     /// What would have to be asked to be sure of all that was decided; nothing in most requests.
     pub fn open(self) -> Option<Open> {
         let needs = self.needs.into_inner();
-        (!needs.is_empty())
-            .then(|| Open { needs, first_variants: Arc::clone(&self.snapshot.first_variants) })
+        (!needs.is_empty()).then(|| Open { needs, first_variants: Arc::clone(&self.snapshot.first_variants) })
     }
 }
 
@@ -486,8 +479,7 @@ mod tests {
             let mut second = begin;
             second.version = 2;
             for (kind, key, document) in &changes {
-                let missing =
-                    second.apply(Change { kind, key, document: document.as_deref() }, Some(&first));
+                let missing = second.apply(Change { kind, key, document: document.as_deref() }, Some(&first));
                 assert_eq!(missing, Missing::Nothing);
             }
             assert_eq!(answers(&second, "t"), answers(&first, "t"));
@@ -531,7 +523,8 @@ mod tests {
     #[test]
     fn a_list_is_read_anew_or_only_its_changes() {
         let mut first = Snapshot::empty(5);
-        let change = |document: &'static str| Change { kind: "segment", key: "list", document: Some(document) };
+        let change =
+            |document: &'static str| Change { kind: "segment", key: "list", document: Some(document) };
         let [one, two, renewed] = [list(1, 1), list(1, 2), list(2, 3)].map(|text| &*text.leak());
         assert_eq!(first.apply(change(one), None), Missing::Members);
         first.set_members("list", ["a", "b"].into_iter().fold(Builder::default(), add).finish());

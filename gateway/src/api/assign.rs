@@ -168,9 +168,8 @@ fn exposure(unit: &str, experiment: String, variant: String, now: i64) -> Event 
 /// first exposure counts.
 async fn record(gateway: &Gateway, mut exposures: Vec<Event>) -> HeaderValue {
     // An experiment asked for twice is still seen once, and so is a holdout that binds several.
-    exposures.sort_by(|left, right| {
-        (&left.experiment, &left.user_id).cmp(&(&right.experiment, &right.user_id))
-    });
+    exposures
+        .sort_by(|left, right| (&left.experiment, &left.user_id).cmp(&(&right.experiment, &right.user_id)));
     exposures.dedup_by(|left, right| left.experiment == right.experiment && left.user_id == right.user_id);
     if exposures.is_empty() {
         return HeaderValue::from_static("none");

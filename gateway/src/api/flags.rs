@@ -29,11 +29,8 @@ const MAX_BODY: usize = 256 * 1024;
 /// More than this in one request is a mistake.
 const MAX_FLAGS: usize = 1_000;
 
-const FIELDS: &[Field] = &[
-    required("user_id", Shape::Text),
-    optional("flags", Shape::Texts),
-    optional("context", Shape::Object),
-];
+const FIELDS: &[Field] =
+    &[required("user_id", Shape::Text), optional("flags", Shape::Texts), optional("context", Shape::Object)];
 const FIELDS_OF_ONE: &[Field] = &[required("user_id", Shape::Text), optional("context", Shape::Object)];
 
 #[derive(Deserialize)]
@@ -253,7 +250,8 @@ fn with_snapshot(
     };
     let context = LazyContext::new(user.context);
     // An empty id is nobody's.
-    let subject = Subject { user_id: user.id.unwrap_or_default(), context: &context, now: gateway.clock.now() };
+    let subject =
+        Subject { user_id: user.id.unwrap_or_default(), context: &context, now: gateway.clock.now() };
     let view = View::new(snapshot, known);
     let mut evaluating = Evaluating { subject, view: &view, unconfirmed: String::new() };
     let json = evaluate(snapshot, &mut evaluating)?;
