@@ -340,7 +340,36 @@ fn a(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::configuration::Configuration;
+    use crate::snapshot::{Change, Snapshot};
+
+    /// A gateway that has loaded these documents from a database that it cannot reach any more.
+    pub(super) fn gateway(documents: &[(&str, &str, &str)]) -> Arc<Gateway> {
+        let url = "postgresql://nobody@127.0.0.1:1/nowhere";
+        let configuration = Configuration::parse_from(["ab-gateway", "--database-url", url]);
+        let (gateway, _writers) = Gateway::new(&configuration).unwrap();
+        let mut snapshot = Snapshot::empty(1);
+        for (kind, key, document) in documents {
+            snapshot.apply(Change { kind, key, document: Some(document) }, None);
+        }
+        gateway.snapshot.store(Some(Arc::new(snapshot)));
+        gateway
+    }
+
+    pub(super) async fn read(response: Response) -> Value {
+        let body = axum::body::to_bytes(response.into_body(), 1_000_000).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    pub(super) fn post(path: &str, body: &str) -> axum::extract::Request {
+        axum::http::Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_owned()))
+            .unwrap()
+    }
 
     #[test]
     fn json_is_recognised_by_its_type() {

@@ -185,3 +185,122 @@ async fn record(gateway: &Gateway, mut exposures: Vec<Event>) -> HeaderValue {
     };
     HeaderValue::from_static(if recorded { "recorded" } else { "failed" })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::UNCONFIRMED_HEADER;
+    use super::super::tests::{gateway, post, read};
+    use super::*;
+
+    /// An experiment in which everybody gets variant a.
+    fn experiment(key: &str, id: i64, more: &str) -> String {
+        format!(
+            r#"{{"id":{id},"workspace":"default","key":"{key}","salt":"{key}","status":"running","traffic":1000000,
+            "variants":[{{"key":"a"}},{{"key":"b"}}],"ranges":[{{"from":0,"to":1000000,"variant":0}}]{more}}}"#
+        )
+    }
+
+    fn holdout(arm: usize) -> String {
+        format!(
+            r#"{{"id":9,"workspace":"default","key":"h","kind":"holdout","salt":"h","status":"running","traffic":1000000,
+            "variants":[{{"key":"holdout"}},{{"key":"programme"}}],"ranges":[{{"from":0,"to":1000000,"variant":{arm}}}]}}"#
+        )
+    }
+
+    fn exposed(gateway: &Gateway, json: &str) -> Vec<(String, String, String)> {
+        let decided = decide(gateway, json.as_bytes(), &Known::default())
+            .unwrap_or_else(|problem| panic!("{problem:?}"));
+        let text = |text: Option<String>| text.unwrap_or_default();
+        decided
+            .exposures
+            .unwrap_or_default()
+            .into_iter()
+            .map(|event| (event.user_id, text(event.experiment), text(event.variant)))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn the_context_decides_and_only_variants_are_listed_unasked() {
+        let here = r#","targeting":{"attribute":"geo.country","operator":"equals","values":["NZ"]}"#;
+        let gateway = gateway(&[
+            ("experiment", "here", &experiment("here", 1, here)),
+            ("experiment", "everywhere", &experiment("everywhere", 2, "")),
+            ("experiment", "h", &holdout(1)),
+        ]);
+        let answer =
+            async |body: &str| read(assign(State(Arc::clone(&gateway)), post("/", body)).await).await;
+        let given = |key: &str| json!({"experiment_id": key, "variant_id": "a", "variant_name": "a", "config": null, "reason": "split"});
+        let refused = |key: &str, reason: &str| json!({"experiment_id": key, "variant_id": null, "variant_name": null, "config": null, "reason": reason});
+        assert_eq!(
+            answer(r#"{"user_id":"u","context":{"geo":{"country":"NZ"}}}"#).await,
+            json!({"assignments": [given("everywhere"), given("here")]})
+        );
+        assert_eq!(
+            answer(r#"{"user_id":"u","context":{"geo":null}}"#).await,
+            json!({"assignments": [given("everywhere")]})
+        );
+        assert_eq!(answer(r#"{"user_id":null}"#).await, json!({"assignments": []}));
+        assert_eq!(
+            answer(r#"{"user_id":"u","experiments":["here","no"]}"#).await,
+            json!({"assignments": [refused("here", "not_targeted"), refused("no", "not_found")]})
+        );
+        assert_eq!(answer(r#"{"user_id":"u","context":[1]}"#).await["code"], "invalid_request");
+    }
+
+    #[tokio::test]
+    async fn who_is_held_out_meets_the_holdout() {
+        let [bound, forced, unit] = [
+            r#","holdouts":["h"]"#,
+            r#","overrides":[{"user_id":"u","variant":1}]"#,
+            r#","unit":"account.id""#,
+        ];
+        for (arm, expected) in
+            [(0, vec![("u", "h", "holdout")]), (1, vec![("u", "e", "a"), ("u", "h", "programme")])]
+        {
+            let gateway = gateway(&[
+                ("experiment", "e", &experiment("e", 1, bound)),
+                ("experiment", "forced", &experiment("forced", 2, forced)),
+                ("experiment", "by_account", &experiment("by_account", 3, unit)),
+                ("experiment", "h", &holdout(arm)),
+            ]);
+            let mut expected: Vec<_> = expected
+                .iter()
+                .map(|(user, key, variant)| (user.to_string(), key.to_string(), variant.to_string()))
+                .collect();
+            // Asked for or not.
+            for experiments in [r#","experiments":["e","forced","by_account"]"#, ""] {
+                assert_eq!(
+                    exposed(&gateway, &format!(r#"{{"user_id":"u","expose":true{experiments}}}"#)),
+                    expected
+                );
+            }
+            expected.insert(0, ("7".into(), "by_account".into(), "a".into()));
+            let found = exposed(&gateway, r#"{"user_id":"u","expose":true,"context":{"account":{"id":7}}}"#);
+            assert_eq!(found, expected);
+            assert!(exposed(&gateway, r#"{"user_id":"u"}"#).is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_database_the_hash_answers_and_says_so() {
+        let sticky = r#","sticky":{"contested":[[0,1000000]],"traffic":1000000}"#;
+        let gateway = gateway(&[
+            ("experiment", "s", &experiment("s", 1, sticky)),
+            ("experiment", "plain", &experiment("plain", 2, "")),
+        ]);
+        let request = || post("/", r#"{"user_id":"u","experiments":["plain","s"]}"#);
+        let response = assign(State(Arc::clone(&gateway)), request()).await;
+        assert_eq!(response.headers()[UNCONFIRMED_HEADER], "s");
+        assert_eq!(read(response).await["assignments"][1]["variant_id"], "a");
+        let mut known = Known::default();
+        known.put(1, "u", Some("b".into()));
+        let decided = decide(&gateway, br#"{"user_id":"u","experiments":["s"]}"#, &known);
+        let decided = decided.unwrap_or_else(|problem| panic!("{problem:?}"));
+        assert!(decided.open.is_none() && decided.unconfirmed.is_empty());
+        let answer: serde_json::Value = serde_json::from_slice(&decided.json).unwrap();
+        assert_eq!(answer["assignments"][0]["variant_id"], "b");
+        assert_eq!(answer["assignments"][0]["reason"], "sticky");
+    }
+}

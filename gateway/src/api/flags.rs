@@ -286,3 +286,89 @@ fn write(key: &str, value: &str, reason: FlagReason, out: &mut Vec<u8>) {
     out.extend_from_slice(reason.as_str().as_bytes());
     out.extend_from_slice(b"\"}");
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde_json::{Value, json};
+
+    use super::super::tests::{gateway, post, read};
+    use super::*;
+
+    const LOCAL: &str = r#"{"workspace":"default","key":"local","salt":"local","kind":"json","default":{"x":1.0},"off":null,
+        "rules":[{"when":{"attribute":"country","operator":"equals","values":["NZ"]},"value":["\u00e9"]}],"layouts":[null]}"#;
+    const KILLED: &str = r#"{"workspace":"default","key":"killed","salt":"killed","kind":"boolean","default":true,"off":false,
+        "rules":[],"layouts":[],"killed":true}"#;
+
+    fn flags_gateway() -> Arc<Gateway> {
+        gateway(&[("flag", "local", LOCAL), ("flag", "killed", KILLED)])
+    }
+
+    fn get(query: &str) -> Request {
+        axum::http::Request::get(format!("/api/v1/flags{query}")).body(Body::empty()).unwrap()
+    }
+
+    fn one(flag: &str, value: Value, reason: &str) -> Value {
+        json!({"flag": flag, "value": value, "reason": reason})
+    }
+
+    #[tokio::test]
+    async fn asked_for_or_all_in_order_of_their_keys() {
+        let gateway = flags_gateway();
+        let answer = async |body: &str| read(flags(State(Arc::clone(&gateway)), post("/", body)).await).await;
+        let killed = one("killed", json!(false), "killed");
+        let default = one("local", json!({"x": 1.0}), "default");
+        assert_eq!(answer(r#"{"user_id":null}"#).await, json!({"flags": [killed, default]}));
+        assert_eq!(
+            answer(r#"{"user_id":"u","flags":["local","no \"such\""],"context":{"country":"NZ"}}"#).await,
+            json!({"flags": [one("local", json!(["é"]), "rule"), one("no \"such\"", Value::Null, "not_found")]})
+        );
+        assert_eq!(answer(r#"{"user_id":"u","flags":[]}"#).await, json!({"flags": []}));
+        let many = format!(r#"{{"user_id":"u","flags":[{}]}}"#, vec![r#""local""#; MAX_FLAGS + 1].join(","));
+        for (body, code) in [
+            (r#"{"flags":["local"]}"#, "invalid_request"),
+            (r#"{"user_id":"u","context":"NZ"}"#, "invalid_request"),
+            (r#"{"user_id":"u","flag":"local"}"#, "invalid_request"),
+            ("{", "malformed_json"),
+            (many.as_str(), "too_many_flags"),
+        ] {
+            assert_eq!(answer(body).await["code"], code, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_says_the_same_as_a_body() {
+        let gateway = flags_gateway();
+        let answer = async |query: &str| fetch_flags(State(Arc::clone(&gateway)), get(query)).await;
+        let response = answer("?context=%7B%22country%22%3A+%22NZ%22%7D&user_id=u%2B1").await;
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        assert_eq!(read(response).await["flags"][1], one("local", json!(["é"]), "rule"));
+        for (query, code) in [
+            ("", "invalid_request"),
+            ("?user_id=u&user_id=v", "invalid_request"),
+            ("?user_id=u&flag=local", "invalid_request"),
+            ("?user_id=u&context=7", "invalid_request"),
+            ("?user_id=u&context=%7B", "malformed_json"),
+        ] {
+            assert_eq!(read(answer(query).await).await["code"], code, "{query}");
+        }
+        let (parts, _) = get("?user_id=u%2B1").into_parts();
+        assert_eq!(Asked::of(&parts).map(|asked| asked.user_id).unwrap(), "u+1");
+    }
+
+    #[tokio::test]
+    async fn one_flag_is_one_object_or_a_problem() {
+        let gateway = flags_gateway();
+        let evaluate =
+            |key| evaluate_one(&gateway, &User { id: Some("u"), context: None }, key, &Known::default());
+        let Ok(decided) = evaluate("killed") else { panic!("there is such a flag") };
+        assert_eq!(
+            serde_json::from_slice::<Value>(&decided.json).unwrap(),
+            one("killed", json!(false), "killed")
+        );
+        assert_eq!(
+            evaluate("nowhere").err().map(|problem| problem.code().to_owned()).as_deref(),
+            Some("flag_not_found")
+        );
+    }
+}
