@@ -4,30 +4,45 @@
 //! assignment holds nothing it does not use.
 
 pub mod assign;
+pub mod flags;
 pub mod health;
 pub mod results;
 pub mod track;
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use ab_core::context::{Attribute, Context, JsonContext};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::LengthLimitError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::Gateway;
+use crate::ingest::Event;
 use crate::problem::{HttpCode, Problem};
+use crate::sticky::{self, Known, Open};
+
+/// Names what would have been answered by stored variants, which could not be read.
+const UNCONFIRMED_HEADER: HeaderName = HeaderName::from_static("ab-unconfirmed");
+/// The longest list in that header; clients and proxies refuse heads of 8 KiB and more.
+const MAX_UNCONFIRMED: usize = 4 * 1024;
 
 /// Every route there is.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/api/v1/assign", post(assign::assign))
+        .route("/api/v1/flags", get(flags::fetch_flags).post(flags::flags))
+        .route("/api/v1/flags/{key}", get(flags::fetch_flag).post(flags::flag))
         .route("/api/v1/track", post(track::track))
         .route("/api/v1/track/batch", post(track::track_batch))
         .route("/api/v1/experiments/{id}/results", get(results::results))
@@ -102,6 +117,126 @@ fn is_json(content_type: &[u8]) -> bool {
     let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let subtype_json = essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
     essence.eq_ignore_ascii_case(JSON) || subtype_json
+}
+
+/// A text borrowed from the body unless it holds an escape. (`Cow` by itself is only ever borrowed as a direct field.)
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A context that is taken apart when a rule first looks at it; most requests meet none that does.
+struct LazyContext<'a> {
+    json: Option<&'a RawValue>,
+    parsed: OnceCell<JsonContext<'a>>,
+}
+
+impl<'a> LazyContext<'a> {
+    fn new(json: Option<&'a RawValue>) -> LazyContext<'a> {
+        LazyContext { json, parsed: OnceCell::new() }
+    }
+}
+
+impl Context for LazyContext<'_> {
+    fn attribute(&self, path: &[Box<str>]) -> Option<Attribute<'_>> {
+        let json = self.json?;
+        self.parsed.get_or_init(|| JsonContext::new(json)).attribute(path)
+    }
+}
+
+/// A context is an object, or there is none.
+fn check_context(context: Option<&RawValue>) -> Result<(), Problem> {
+    match context {
+        Some(context) if !context.get().starts_with('{') => {
+            Err(Problem::new(HttpCode::InvalidRequest, "field \"context\" must be an object"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was decided for a request, and what that left open.
+struct Decided {
+    json: Vec<u8>,
+    /// What to record, when that was asked for.
+    exposures: Option<Vec<Event>>,
+    /// The keys that were answered without what is stored about them.
+    unconfirmed: String,
+    open: Option<Open>,
+}
+
+/// Appends a key to a list of them.
+fn add_key(list: &mut String, key: &str) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+    list.push_str(key);
+}
+
+/// Decides, asks the database for what that left open, and then decides again.
+///
+/// The answer to one question can lead to another, where one experiment requires another; hence a loop. When the
+/// database does not answer, the hash's answer stands.
+async fn confirmed(
+    gateway: &Gateway,
+    decide: impl Fn(&Known) -> Result<Decided, Problem>,
+) -> Result<Decided, Problem> {
+    let mut known = Known::default();
+    let mut decided = decide(&known)?;
+    let mut deadline = None;
+    while let Some(open) = decided.open.take() {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + sticky::PATIENCE);
+        if !sticky::ask(gateway, open, &mut known, deadline).await {
+            break;
+        }
+        decided = decide(&known)?;
+    }
+    Ok(decided)
+}
+
+/// The same as a response.
+async fn answer_confirmed(
+    gateway: &Gateway,
+    decide: impl Fn(&Known) -> Result<Decided, Problem>,
+) -> Result<Response, Problem> {
+    confirmed(gateway, decide).await.map(|decided| decided_response(decided.json, &decided.unconfirmed))
+}
+
+fn decided_response(json: Vec<u8>, unconfirmed: &str) -> Response {
+    let mut response = json_bytes(StatusCode::OK, json);
+    if !unconfirmed.is_empty() {
+        let keys = if unconfirmed.len() > MAX_UNCONFIRMED { "*" } else { unconfirmed };
+        // Keys consist of letters, digits and a few signs.
+        if let Ok(keys) = HeaderValue::from_str(keys) {
+            response.headers_mut().insert(UNCONFIRMED_HEADER, keys);
+        }
+    }
+    response
+}
+
+/// A list of answers as it is written.
+struct Answers {
+    json: Vec<u8>,
+    any: bool,
+}
+
+impl Answers {
+    /// A list that begins with `opening`, and may get as long as `expected`.
+    fn new(opening: &[u8], expected: usize) -> Answers {
+        let mut json = Vec::with_capacity(32 + expected);
+        json.extend_from_slice(opening);
+        Answers { json, any: false }
+    }
+
+    /// Where the next answer goes.
+    fn next(&mut self) -> &mut Vec<u8> {
+        if std::mem::replace(&mut self.any, true) {
+            self.json.push(b',');
+        }
+        &mut self.json
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.json.extend_from_slice(b"]}");
+        self.json
+    }
 }
 
 /// What a field of a request may hold.
@@ -205,7 +340,36 @@ fn a(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::configuration::Configuration;
+    use crate::snapshot::{Change, Snapshot};
+
+    /// A gateway that has loaded these documents from a database that it cannot reach any more.
+    pub(super) fn gateway(documents: &[(&str, &str, &str)]) -> Arc<Gateway> {
+        let url = "postgresql://nobody@127.0.0.1:1/nowhere";
+        let configuration = Configuration::parse_from(["ab-gateway", "--database-url", url]);
+        let (gateway, _writers) = Gateway::new(&configuration).unwrap();
+        let mut snapshot = Snapshot::empty(1);
+        for (kind, key, document) in documents {
+            snapshot.apply(Change { kind, key, document: Some(document) }, None);
+        }
+        gateway.snapshot.store(Some(Arc::new(snapshot)));
+        gateway
+    }
+
+    pub(super) async fn read(response: Response) -> Value {
+        let body = axum::body::to_bytes(response.into_body(), 1_000_000).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    pub(super) fn post(path: &str, body: &str) -> axum::extract::Request {
+        axum::http::Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_owned()))
+            .unwrap()
+    }
 
     #[test]
     fn json_is_recognised_by_its_type() {

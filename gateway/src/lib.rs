@@ -9,9 +9,11 @@ pub mod configuration;
 pub mod database;
 pub mod ingest;
 pub mod listener;
+pub mod members;
 pub mod problem;
 pub mod rollup;
 pub mod snapshot;
+pub mod sticky;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -3,33 +3,49 @@
 //! A connection of its own listens for changes, and listens before it first loads, so that no change falls between.
 //! Notifications can still be lost with a connection, hence a full load on every connect and a look at the version now
 //! and then. Versions are compared for being different, not for being newer: a restored database starts lower.
+//!
+//! What is read for one snapshot is read in one transaction, so that a snapshot is always a state that was committed.
+//! After a notice it is only what has changed since the snapshot that is held, asked for in one round trip.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
-use tokio_postgres::types::Json;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, RowStream, Statement};
 use tracing::{debug, info, warn};
 
 use crate::Gateway;
 use crate::clock::local_now;
 use crate::database::ConnectError;
-use crate::snapshot::Snapshot;
+use crate::members::{Builder, Members};
+use crate::snapshot::{Change, Missing, Snapshot};
 
 const POLL: Duration = Duration::from_secs(30);
 /// The version of a workspace in which nothing was ever configured.
 const UNCONFIGURED: i64 = 0;
-/// Notifications that come closer together than this are one reload: the first at once, the rest after it.
-const COALESCE: Duration = Duration::from_millis(100);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
 /// A server that says nothing for so long counts as gone.
 const SILENCE: Duration = Duration::from_secs(15);
+
+const NOW: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+const BEGIN: &str = "begin isolation level repeatable read, read only";
+const COMMIT: &str = "commit";
+const VERSION: &str = "select ab_config_version($1::text)";
+/// The documents as text: they are compiled one by one as they arrive, and none is kept.
+const CHANGES: &str = "
+    select kind::text, key::text, document::text
+      from ab_config_changes($1::bigint, $2::text)";
+const MEMBERS: &str = "select m from ab_segment_members($1::text, $2::text) m";
+const MEMBER_CHANGES: &str = "
+    select user_id::text, is_member
+      from ab_segment_changes($1::text, $2::bigint, $3::text)";
 
 #[derive(Debug, thiserror::Error)]
 enum Lost {
@@ -99,44 +115,220 @@ async fn try_listen(gateway: &Gateway) -> Result<std::convert::Infallible, Lost>
     });
     answered(gateway.database.set_up(&client)).await?;
     answered(client.batch_execute("listen ab_config")).await?;
-    load(gateway, &client).await?;
+    let mut source = Source::new(gateway, client).await?;
+    source.measure_clock().await?;
+    source.load_everything().await?;
 
     let mut poll = interval_at(Instant::now() + POLL, POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut due: Option<Instant> = None;
-    let mut not_before = Instant::now();
     loop {
         tokio::select! {
             notice = notices.recv() => {
-                let notice = notice.ok_or(Lost::Closed)?;
-                if due.is_none() && is_news(&notice, gateway) {
-                    due = Some(not_before.max(Instant::now()));
+                let mut is_news = source.is_news(&notice.ok_or(Lost::Closed)?);
+                // Whatever has come meanwhile is loaded together with it.
+                while let Ok(notice) = notices.try_recv() {
+                    is_news |= source.is_news(&notice);
                 }
-            }
-            () = sleep_until(due.unwrap_or(not_before)), if due.is_some() => {
-                due = None;
-                load(gateway, &client).await?;
-                not_before = Instant::now() + COALESCE;
+                if is_news {
+                    source.load_changes().await?;
+                }
             }
             _ = poll.tick() => {
-                measure_clock(gateway, &client).await?;
-                let row = answered(client.query_one("select ab_config_version($1)", &[&gateway.workspace])).await?;
-                let version: Option<i64> = row.try_get(0)?;
-                if version.unwrap_or(UNCONFIGURED) != held_version(gateway).unwrap_or(UNCONFIGURED) {
-                    load(gateway, &client).await?;
-                }
+                source.measure_clock().await?;
+                source.load_changes().await?;
             }
         }
     }
 }
 
-/// Whether a notification is of this workspace and of a version that is not here yet.
-fn is_news(notice: &str, gateway: &Gateway) -> bool {
-    match notice.rsplit_once(':') {
-        Some((workspace, version)) => {
-            workspace == gateway.workspace && version.parse().ok() != held_version(gateway)
+/// A connection with all it is asked prepared on it.
+struct Source<'a> {
+    gateway: &'a Gateway,
+    client: Client,
+    now: Statement,
+    version: Statement,
+    changes: Statement,
+    members: Statement,
+    member_changes: Statement,
+    /// The version that was held before the last load.
+    loaded_from: i64,
+}
+
+impl<'a> Source<'a> {
+    async fn new(gateway: &'a Gateway, client: Client) -> Result<Source<'a>, Lost> {
+        let (now, version, changes, members, member_changes) = answered(async {
+            tokio::try_join!(
+                client.prepare(NOW),
+                client.prepare(VERSION),
+                client.prepare(CHANGES),
+                client.prepare(MEMBERS),
+                client.prepare(MEMBER_CHANGES)
+            )
+        })
+        .await?;
+        let loaded_from = UNCONFIGURED;
+        Ok(Source { gateway, client, now, version, changes, members, member_changes, loaded_from })
+    }
+
+    /// Whether a notification is of this workspace and of a version that is not here yet.
+    ///
+    /// What was committed just before a load is heard of after it; those versions lie between what was held before the
+    /// load and what is held now.
+    fn is_news(&self, notice: &str) -> bool {
+        let Some((workspace, version)) = notice.rsplit_once(':') else { return true };
+        if workspace != self.gateway.workspace {
+            return false;
         }
-        None => true,
+        match (version.parse::<i64>(), held_version(self.gateway)) {
+            (Ok(version), Some(held)) => version <= self.loaded_from || version > held,
+            _ => true,
+        }
+    }
+
+    async fn measure_clock(&self) -> Result<(), Lost> {
+        let sent = local_now();
+        let row = answered(self.client.query_one(&self.now, &[])).await?;
+        self.gateway.clock.measured(sent, row.try_get(0)?, local_now());
+        Ok(())
+    }
+
+    /// Loads all there is, as after every connect.
+    async fn load_everything(&mut self) -> Result<(), Lost> {
+        let begun = Instant::now();
+        let held = self.gateway.snapshot.load_full();
+        let (version, changes) = self.begin(None).await?;
+        let version = match version {
+            Some(version) => version,
+            // A database that is just being restored looks like this; what is known is better than nothing.
+            None if held.as_ref().is_some_and(|held| held.version != UNCONFIGURED) => {
+                return Err(Lost::NoWorkspace(self.gateway.workspace.clone()));
+            }
+            None => {
+                warn!(
+                    "workspace \"{}\" has no configuration yet: create an experiment in it or set AB_WORKSPACE",
+                    self.gateway.workspace
+                );
+                UNCONFIGURED
+            }
+        };
+        let next = Snapshot::empty(version);
+        let (next, documents) = self.complete(next, changes, held.as_deref()).await?;
+        self.gateway.snapshot.store(Some(Arc::new(next)));
+        let was_connected = self.gateway.connected.swap(true, Ordering::Relaxed);
+        self.gateway.loaded.notify_one();
+        // Nothing before this was read by this connection, so nothing heard of is known to be in it.
+        self.loaded_from = version;
+        let milliseconds = milliseconds_since(begun);
+        if was_connected || held.is_none() {
+            debug!(version, documents, milliseconds, "configuration loaded");
+        } else {
+            info!(version, documents, milliseconds, "the database is back, configuration loaded");
+        }
+        answered(self.client.batch_execute(COMMIT)).await
+    }
+
+    /// Loads what has changed since the version that is held; everything if the database has gone back behind it.
+    async fn load_changes(&mut self) -> Result<(), Lost> {
+        let begun = Instant::now();
+        let Some(held) = self.gateway.snapshot.load_full() else { return self.load_everything().await };
+        let (version, changes) = self.begin(Some(held.version)).await?;
+        let version = version.unwrap_or(UNCONFIGURED);
+        if version <= held.version {
+            // Not needed, but on its way.
+            drop(changes);
+            answered(self.client.batch_execute(COMMIT)).await?;
+            if version < held.version {
+                return self.load_everything().await;
+            }
+            return Ok(());
+        }
+        let next = held.at(version);
+        let (next, documents) = self.complete(next, changes, Some(&held)).await?;
+        // In force before the transaction is ended: that is only good manners.
+        self.gateway.snapshot.store(Some(Arc::new(next)));
+        self.loaded_from = held.version;
+        debug!(version, documents, milliseconds = milliseconds_since(begun), "configuration changed");
+        answered(self.client.batch_execute(COMMIT)).await
+    }
+
+    /// Begins a transaction and asks it for its version and for what has changed `since` another; all in one go.
+    async fn begin(&self, since: Option<i64>) -> Result<(Option<i64>, RowStream), Lost> {
+        let workspace = &self.gateway.workspace;
+        let of_version: [&(dyn ToSql + Sync); 1] = [workspace];
+        let of_changes: [&(dyn ToSql + Sync); 2] = [&since, workspace];
+        let ((), version, changes) = answered(async {
+            tokio::try_join!(
+                biased;
+                self.client.batch_execute(BEGIN),
+                self.client.query_one(&self.version, &of_version),
+                self.client.query_raw(&self.changes, of_changes)
+            )
+        })
+        .await?;
+        Ok((version.try_get(0)?, changes))
+    }
+
+    /// Applies `changes` and reads what they leave to be read; with the number of documents.
+    async fn complete(
+        &self,
+        mut next: Snapshot,
+        changes: RowStream,
+        held: Option<&Snapshot>,
+    ) -> Result<(Snapshot, usize), Lost> {
+        let mut documents = 0;
+        let mut lists = Vec::new();
+        let mut changes = pin!(changes);
+        while let Some(row) = answered(changes.try_next()).await? {
+            let (kind, key): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+            let missing = next.apply(Change { kind, key, document: row.try_get(2)? }, held);
+            if missing != Missing::Nothing {
+                lists.push((key.to_owned(), missing));
+            }
+            documents += 1;
+        }
+        for (key, missing) in lists {
+            let members = match missing {
+                Missing::Nothing => continue,
+                Missing::Members => self.members(&key).await?,
+                Missing::ChangesSince(since) => {
+                    let before = next.members(&key).cloned().unwrap_or_default();
+                    self.changed_members(&key, since, before).await?
+                }
+            };
+            next.set_members(&key, members);
+        }
+        Ok((next, documents))
+    }
+
+    async fn members(&self, segment: &str) -> Result<Members, Lost> {
+        let workspace = self.gateway.workspace.as_str();
+        let rows = answered(self.client.query_raw(&self.members, [segment, workspace])).await?;
+        let mut rows = pin!(rows);
+        let mut members = Builder::default();
+        while let Some(row) = answered(rows.try_next()).await? {
+            members.push(row.try_get(0)?);
+        }
+        Ok(members.finish())
+    }
+
+    async fn changed_members(
+        &self,
+        segment: &str,
+        since: i64,
+        mut members: Members,
+    ) -> Result<Members, Lost> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&segment, &since, &self.gateway.workspace];
+        let rows = answered(self.client.query_raw(&self.member_changes, parameters)).await?;
+        let mut rows = pin!(rows);
+        while let Some(row) = answered(rows.try_next()).await? {
+            let user_id = row.try_get(0)?;
+            if row.try_get(1)? {
+                members.insert(user_id);
+            } else {
+                members.remove(user_id);
+            }
+        }
+        Ok(members)
     }
 }
 
@@ -144,53 +336,8 @@ fn held_version(gateway: &Gateway) -> Option<i64> {
     gateway.snapshot.load().as_ref().map(|snapshot| snapshot.version)
 }
 
-async fn load(gateway: &Gateway, client: &Client) -> Result<(), Lost> {
-    measure_clock(gateway, client).await?;
-    let started = Instant::now();
-    let row = answered(
-        client.query_opt("select version, documents from ab_config_documents($1)", &[&gateway.workspace]),
-    )
-    .await?;
-    let (version, documents) = match row {
-        Some(row) => {
-            let Json(documents): Json<Vec<Box<RawValue>>> = row.try_get(1)?;
-            (row.try_get(0)?, documents)
-        }
-        // A database that is just being restored looks like this; what is known is better than nothing.
-        None if held_version(gateway).is_some_and(|version| version != UNCONFIGURED) => {
-            return Err(Lost::NoWorkspace(gateway.workspace.clone()));
-        }
-        None => {
-            warn!(
-                "workspace \"{}\" has no configuration yet: create an experiment in it or set AB_WORKSPACE",
-                gateway.workspace
-            );
-            (UNCONFIGURED, Vec::new())
-        }
-    };
-    let count = documents.len();
-    let previous = gateway.snapshot.load_full();
-    let snapshot = Snapshot::build(version, documents, previous.as_deref());
-    gateway.snapshot.store(Some(Arc::new(snapshot)));
-    let was_connected = gateway.connected.swap(true, Ordering::Relaxed);
-    gateway.loaded.notify_one();
-    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if was_connected || previous.is_none() {
-        debug!(version, experiments = count, milliseconds, "configuration loaded");
-    } else {
-        info!(version, experiments = count, milliseconds, "the database is back, configuration loaded");
-    }
-    Ok(())
-}
-
-async fn measure_clock(gateway: &Gateway, client: &Client) -> Result<(), Lost> {
-    const NOW: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
-    // Prepared first: only the answer itself may lie between the two looks at the local clock.
-    let statement = answered(client.prepare(NOW)).await?;
-    let sent = local_now();
-    let row = answered(client.query_one(&statement, &[])).await?;
-    gateway.clock.measured(sent, row.try_get(0)?, local_now());
-    Ok(())
+fn milliseconds_since(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn answered<T, E: Into<Lost>>(question: impl Future<Output = Result<T, E>>) -> Result<T, Lost> {

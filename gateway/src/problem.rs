@@ -24,6 +24,8 @@ pub enum HttpCode {
     BatchTooLarge,
     /// More experiments than one request may ask for.
     TooManyExperiments,
+    /// More flags than one request may ask for.
+    TooManyFlags,
     /// The body is longer than this route takes.
     BodyTooLarge,
     /// The body is not said to be JSON.
@@ -50,6 +52,7 @@ impl HttpCode {
             HttpCode::InvalidRequest => "invalid_request",
             HttpCode::BatchTooLarge => "batch_too_large",
             HttpCode::TooManyExperiments => "too_many_experiments",
+            HttpCode::TooManyFlags => "too_many_flags",
             HttpCode::BodyTooLarge => "body_too_large",
             HttpCode::UnsupportedMediaType => "unsupported_media_type",
             HttpCode::RouteNotFound => "route_not_found",
@@ -66,7 +69,8 @@ impl HttpCode {
             HttpCode::MalformedJson
             | HttpCode::InvalidRequest
             | HttpCode::BatchTooLarge
-            | HttpCode::TooManyExperiments => StatusCode::BAD_REQUEST,
+            | HttpCode::TooManyExperiments
+            | HttpCode::TooManyFlags => StatusCode::BAD_REQUEST,
             HttpCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             HttpCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             HttpCode::RouteNotFound => StatusCode::NOT_FOUND,
@@ -221,6 +225,11 @@ pub fn failure(error: &tokio_postgres::Error) -> Failure {
         // Without a word from the server the connection is gone, or never was.
         None => Failure::Temporary,
     }
+}
+
+/// Whether the session is gone, so that only another one can answer.
+pub fn is_broken(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_none_or(|error| error.code().code().starts_with("57P"))
 }
 
 fn database_failure(error: &DbError) -> Failure {

@@ -108,7 +108,7 @@ async fn fetch(gateway: &Gateway, experiment: &str) -> Result<Vec<ResultRow>, Pr
             drop(Object::take(client));
         }
         // A session from before an upgrade fails like this, and one that broke while it was idle; a new one may not.
-        if (failure == Failure::Misconfigured || client_broke(&error)) && !renewed {
+        if (failure == Failure::Misconfigured || problem::is_broken(&error)) && !renewed {
             renewed = true;
             continue;
         }
@@ -117,10 +117,6 @@ async fn fetch(gateway: &Gateway, experiment: &str) -> Result<Vec<ResultRow>, Pr
         }
         return Err(failure.problem());
     }
-}
-
-fn client_broke(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_none_or(|error| error.code().code().starts_with("57P"))
 }
 
 async fn query(client: &Object, experiment: &str) -> Result<Vec<ResultRow>, tokio_postgres::Error> {
