@@ -580,7 +580,9 @@ fn a_hostile_search_path_does_not_reach_the_load() {
          select public.ab_create_experiment('mine'::pg_catalog.text); select public.ab_start('mine'::pg_catalog.text); select public.ab_stop('mine'::pg_catalog.text);
          delete from ab.experiment where experiment operator(pg_catalog.=) 'mine'::pg_catalog.text;
          update ab.variant set weight = 2;
-         select public.ab_config_version(); select * from public.ab_config_documents()",
+         select public.ab_config_version(); select * from public.ab_config_changes();
+         select * from public.ab_assign_all('u'::pg_catalog.text); select public.ab_flag('u'::pg_catalog.text, 'f'::pg_catalog.text);
+         select public.ab_create_segment('mine'::pg_catalog.text, query => 'select ''u''::pg_catalog.text'); select public.ab_opt_out('o'::pg_catalog.text)",
     );
     // In SQL that the role itself wrote its own operators are its own business; nothing may have run as somebody else.
     let loot = one(
