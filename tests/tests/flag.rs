@@ -30,7 +30,9 @@ fn a_flag_has_the_values_its_kind_suggests() {
     );
     assert_eq!(
         values.as_deref(),
-        Some(r#"boolean false false false, string "" "" "", number 0 0 0, json null null null, given "on" "off" "on""#)
+        Some(
+            r#"boolean false false false, string "" "" "", number 0 0 0, json null null null, given "on" "off" "on""#
+        )
     );
     assert_eq!(one(&mut client, "select ab_flag('u', 'nowhere')"), None);
 }
@@ -98,14 +100,30 @@ fn nothing_waits_for_itself() {
         r#"insert into ab.experiment (experiment, prerequisites) values ('c', '[{"experiment": "c", "assigned": false}]')"#,
     ] {
         let error = sql_error(client.batch_execute(circle));
-        assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "prerequisite_cycle"), "{circle}");
+        assert_eq!(
+            (error.sqlstate.as_str(), error.code.as_str()),
+            ("22023", "prerequisite_cycle"),
+            "{circle}"
+        );
     }
     for (unknown, expected) in [
-        (r#"update ab.experiment set prerequisites = '[{"experiment": "nowhere", "assigned": true}]'"#, "experiment_not_found"),
-        (r#"update ab.experiment set prerequisites = '[{"flag": "nowhere", "values": [true]}]'"#, "flag_not_found"),
-        (r#"update ab.flag set rules = '[{"when": {"operator": "in_segment", "values": ["nowhere"]}, "value": true}]'"#, "segment_not_found"),
+        (
+            r#"update ab.experiment set prerequisites = '[{"experiment": "nowhere", "assigned": true}]'"#,
+            "experiment_not_found",
+        ),
+        (
+            r#"update ab.experiment set prerequisites = '[{"flag": "nowhere", "values": [true]}]'"#,
+            "flag_not_found",
+        ),
+        (
+            r#"update ab.flag set rules = '[{"when": {"operator": "in_segment", "values": ["nowhere"]}, "value": true}]'"#,
+            "segment_not_found",
+        ),
         (r#"update ab.flag set rules = '[{"value": 1}]'"#, "invalid_flag"),
-        (r#"insert into ab.flag (flag, default_value, off_value) values ('g', '1', 'false')"#, "invalid_flag"),
+        (
+            r#"insert into ab.flag (flag, default_value, off_value) values ('g', '1', 'false')"#,
+            "invalid_flag",
+        ),
     ] {
         assert_eq!(code(&mut client, unknown), expected, "{unknown}");
     }

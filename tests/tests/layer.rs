@@ -36,18 +36,19 @@ fn a_layer_gives_each_bucket_to_one_experiment() {
          select ab_join_layer('a', 'pricing', 20); select ab_join_layer('b', 'pricing', from_bucket => 500000, to_bucket => 700000);
          select ab_join_layer('c', 'pricing', 40)",
     );
-    assert_eq!(slices(&mut client, "pricing"), "a 0-200000, c 200000-500000, b 500000-700000, c 700000-800000");
-    let error = sql_error(
-        client.batch_execute("select ab_join_layer('b', 'pricing', from_bucket => 199999, to_bucket => 200001)"),
+    assert_eq!(
+        slices(&mut client, "pricing"),
+        "a 0-200000, c 200000-500000, b 500000-700000, c 700000-800000"
     );
+    let error =
+        sql_error(client.batch_execute(
+            "select ab_join_layer('b', 'pricing', from_bucket => 199999, to_bucket => 200001)",
+        ));
     assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("55000", "slice_taken"));
     assert!(error.message.contains("experiment \"a\""), "{error:?}");
     let plain = "insert into ab.layer_slice select layer_id, (select experiment_id from ab.experiment where experiment = 'b'), 799999, 900000 from ab.layer";
     assert_eq!(code(&mut client, plain), "slice_taken", "plain DML is held to it too");
-    let document = one(
-        &mut client,
-        "select document -> 'layer' from ab_config_changes() where key = 'c'",
-    );
+    let document = one(&mut client, "select document -> 'layer' from ab_config_changes() where key = 'c'");
     assert_eq!(
         document.as_deref(),
         Some(r#"{"key": "pricing", "salt": "pricing", "slices": [[200000, 500000], [700000, 800000]]}"#)
@@ -84,7 +85,11 @@ fn a_running_slice_only_grows_and_a_stopped_one_is_free() {
     ] {
         assert_eq!(code(&mut client, shrinking), "immutable", "{shrinking}");
     }
-    assert_eq!(code(&mut client, "select ab_join_layer('a', 'other', 1)"), "wrong_status", "in one layer at most");
+    assert_eq!(
+        code(&mut client, "select ab_join_layer('a', 'other', 1)"),
+        "wrong_status",
+        "in one layer at most"
+    );
     assert_eq!(code(&mut client, "select ab_join_layer('late', 'l', 1)"), "wrong_status");
     run(&mut client, "select ab_join_layer('a', 'l', 75)");
     assert_eq!(slices(&mut client, "l"), "a 0-750000");
@@ -94,7 +99,10 @@ fn a_running_slice_only_grows_and_a_stopped_one_is_free() {
     );
     assert_eq!(lost.as_deref(), Some("0"), "growing takes nobody out");
     assert_eq!(code(&mut client, "select ab_join_layer('b', 'l', 30)"), "slice_taken");
-    run(&mut client, "select ab_stop('a'); select ab_join_layer('b', 'l', 30); delete from ab.experiment where experiment = 'b'");
+    run(
+        &mut client,
+        "select ab_stop('a'); select ab_join_layer('b', 'l', 30); delete from ab.experiment where experiment = 'b'",
+    );
     assert_eq!(slices(&mut client, "l"), "");
 }
 
@@ -107,19 +115,34 @@ fn all_experiments_of_a_layer_share_its_unit() {
          select ab_join_layer('a', 'accounts', 10)",
     );
     assert_eq!(code(&mut client, "select ab_join_layer('users', 'accounts', 10)"), "unit_mismatch");
-    assert_eq!(code(&mut client, "update ab.experiment set unit = null where experiment = 'a'"), "unit_mismatch");
+    assert_eq!(
+        code(&mut client, "update ab.experiment set unit = null where experiment = 'a'"),
+        "unit_mismatch"
+    );
     assert_eq!(code(&mut client, "update ab.layer set unit = null"), "immutable");
     assert_eq!(code(&mut client, "select ab_create_holdout('h', 5, layer => 'accounts')"), "unit_mismatch");
     run(&mut client, "select ab_start('users')");
-    assert_eq!(code(&mut client, "update ab.experiment set unit = 'x' where experiment = 'users'"), "immutable");
-    assert_eq!(code(&mut client, "update ab.experiment set kind = 'bandit', is_sticky = true where experiment = 'users'"), "immutable");
+    assert_eq!(
+        code(&mut client, "update ab.experiment set unit = 'x' where experiment = 'users'"),
+        "immutable"
+    );
+    assert_eq!(
+        code(
+            &mut client,
+            "update ab.experiment set kind = 'bandit', is_sticky = true where experiment = 'users'"
+        ),
+        "immutable"
+    );
 }
 
 #[test]
 fn two_who_claim_the_same_buckets_at_once_do_not_both_get_them() {
     let database = Database::new();
     let (mut first, mut second) = (database.connect(), database.connect());
-    run(&mut first, "select ab_create_layer('l'); select ab_create_experiment('a'), ab_create_experiment('b')");
+    run(
+        &mut first,
+        "select ab_create_layer('l'); select ab_create_experiment('a'), ab_create_experiment('b')",
+    );
     run(&mut first, "begin; select ab_join_layer('a', 'l', 60)");
     let other = thread::spawn(move || {
         sql_error(second.batch_execute("select ab_join_layer('b', 'l', from_bucket => 0, to_bucket => 1000)"))
