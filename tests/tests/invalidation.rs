@@ -500,7 +500,7 @@ fn a_role_without_rights_is_answered_as_its_owner_is() {
     run(
         &mut owner,
         "select ab_create_experiment('x'); select ab_start('x');
-         create role powerless_caller; grant execute on function ab_assign(text, text), ab_assign_reason(text, text) to powerless_caller",
+         create role powerless_caller; grant execute on function ab_assign(text, text), ab_assign_reason(text, text, jsonb) to powerless_caller",
     );
     let expected = one(&mut owner, "select ab_assign('u', 'x')");
     let mut session = database.connect();
