@@ -66,7 +66,7 @@ fn engine_sql_and_http_agree_with_the_vectors() {
     create(&mut client, experiments);
 
     let documents: Value = client
-        .query_one("select documents from ab_config_documents('default')", &[])
+        .query_one("select jsonb_agg(document) from ab_config_changes(workspace => 'default') where kind = 'experiment'", &[])
         .expect("documents")
         .get(0);
     let engine: HashMap<String, Experiment> = documents
