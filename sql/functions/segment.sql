@@ -345,7 +345,7 @@ $$;
 
 comment on function @extschema@.ab_create_segment(text, jsonb, text, text) is $$Creates a segment of users, for rules to name, and returns its key.
 
-rule: whoever it holds for. query: whoever it returns, as its only column, when ab_refresh_segment() runs it, and now; it runs with your rights, whoever asks, and may only read. Neither: a list, filled by ab_add_members() or plain INSERT and COPY into ab.segment_member.
+rule: whoever it holds for. query: whoever it returns, as its only column, when ab_refresh_segment() runs it, and now; it runs with your rights, whoever asks, with no search path, so tables need their schema, and may only read. Neither: a list, filled by ab_add_members() or plain INSERT and COPY into ab.segment_member.
 Errors: invalid_key, invalid_segment, invalid_rule, invalid_query, segment_cycle (22023), segment_exists (23505), segment_not_found (42704).
 
 Example: SELECT ab_create_segment('beta_testers');$$;
@@ -413,6 +413,7 @@ create or replace function ab_internal.refresh_segment(segment text)
     parallel unsafe
     set search_path = pg_catalog, pg_temp
     set enable_nestloop = off
+    set jit = off
     set client_min_messages = warning
     as $$
 declare
