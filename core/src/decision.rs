@@ -152,6 +152,8 @@ pub struct Evaluation<'a> {
     pub subject: Subject<'a>,
     /// Whom it asks.
     pub environment: &'a dyn Environment,
+    /// Asked for once, because every decision looks at it.
+    workspace: &'a Workspace,
     lookups: Cell<u32>,
     depth: Cell<u32>,
     unconfirmed: Cell<bool>,
@@ -165,6 +167,7 @@ impl<'a> Evaluation<'a> {
         Evaluation {
             subject,
             environment,
+            workspace: environment.workspace(),
             lookups: Cell::new(0),
             depth: Cell::new(0),
             unconfirmed: Cell::new(false),
@@ -221,7 +224,7 @@ impl<'a> Evaluation<'a> {
     /// Whether the workspace excludes the user, and by what.
     #[inline]
     pub(crate) fn exclusion(&self) -> Option<&'static str> {
-        let workspace = self.environment.workspace();
+        let workspace = self.workspace;
         if workspace.excludes_bots() {
             let path = [USER_AGENT.into()];
             if let Some(Attribute::Text(user_agent)) = self.subject.context.attribute(&path)

@@ -58,8 +58,11 @@ row_function!(
 struct Site {
     /// The statement for which it holds.
     serial: u64,
-    workspace: Vec<u8>,
+    /// The number of [`workspace::changes`] before it.
+    workspace_changes: u64,
     key: Vec<u8>,
+    /// Whether this place in the query can name no other experiment.
+    is_constant: bool,
     experiment: Option<Arc<Experiment>>,
     settings: Option<Arc<Workspace>>,
 }
@@ -103,22 +106,24 @@ fn site_for<'s>(site: &'s RefCell<Site>, call: &Call) -> std::cell::Ref<'s, Site
     {
         let known = site.borrow();
         if known.serial == serial
-            && known.key == call.bytes(1)
-            && workspace::with_current(|current| known.workspace == current)
+            && known.workspace_changes == workspace::changes()
+            && (known.is_constant || known.key == call.bytes(1))
         {
             return known;
         }
     }
-    look_up(site, serial, call.text(1));
+    look_up(site, serial, call);
     site.borrow()
 }
 
 #[cold]
-fn look_up(site: &RefCell<Site>, serial: u64, key: &str) {
+fn look_up(site: &RefCell<Site>, serial: u64, call: &Call) {
+    let key = call.text(1);
     // Looking up may run SQL, in which this place is not met again: the site is borrowed only once that is over.
     let found = Site {
         serial,
-        workspace: workspace::with_current(<[u8]>::to_vec),
+        workspace_changes: workspace::changes(),
+        is_constant: call.is_constant(1),
         key: key.as_bytes().to_vec(),
         experiment: configuration::find(key),
         settings: Some(configuration::workspace()),
