@@ -506,7 +506,7 @@ mod tests {
     }
 
     fn decide(experiment: &Experiment, user_id: &str, now: i64) -> Decision {
-        experiment.decide(&Evaluation::new(Subject { user_id, context: &(), now }, &Memory::new()))
+        experiment.decide(&Evaluation::new(Subject::new(user_id, &(), now), &Memory::new()))
     }
 
     const RUNNING: &str = r#"{"id":1,"workspace":"default","key":"t","name":null,"salt":"t","status":"running","starts_at":10,

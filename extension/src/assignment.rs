@@ -91,7 +91,7 @@ fn assign_at(call: &Call, user_id: &str, site: &RefCell<Site>) -> pg_sys::Datum 
     });
     let context: &dyn Context = context.as_ref().map_or(&(), |context| context);
     let session = Session { workspace: settings };
-    let subject = Subject { user_id, context, now: statement::started_at() };
+    let subject = Subject::without_nul(user_id, context, statement::started_at());
     let decision = experiment.decide(&Evaluation::new(subject, &session));
     match decision.variant {
         Some(variant) => call.return_text(&experiment.variants()[variant].key),
@@ -161,7 +161,7 @@ pub fn subject<'a>(user_id: Option<&'a str>, context: Option<&'a JsonbContext<'a
         Some(context) => context,
         None => &(),
     };
-    Subject { user_id: user_id.unwrap_or_default(), context, now: statement::started_at() }
+    Subject::without_nul(user_id.unwrap_or_default(), context, statement::started_at())
 }
 
 /// Every experiment that gives the user a variant, by key; the configuration as JSON text.
