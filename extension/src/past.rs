@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ab_core::decision::{Environment, Evaluation, FirstVariant, Reason, Subject};
+use ab_core::decision::{Environment, Evaluation, FirstVariant, Reason};
 use ab_core::experiment::Experiment;
 use ab_core::flag::Flag;
 use ab_core::segment::Segment;
