@@ -5,7 +5,10 @@
 
 mod assignment_http;
 mod assignment_sql;
+mod backend;
 mod events;
+mod freshness;
+mod workspace;
 
 use ab_embedded::Cluster;
 
@@ -32,9 +35,12 @@ fn main() -> anyhow::Result<()> {
         let value: String = client.query_one(&format!("show {setting}"), &[])?.get(0);
         println!("{setting} = {value}");
     }
+    workspace::prepare(&mut client)?;
     let mut ratios = assignment_sql::run(&mut client)?;
+    ratios.extend(backend::run(&cluster)?);
     ratios.extend(events::run(&cluster, &mut client)?);
     ratios.extend(assignment_http::run(&cluster)?);
+    ratios.extend(freshness::run(&cluster)?);
 
     println!("\n{:<48} {:>14}   {:<40} {:>14} {:>8}", "measured", "", "baseline", "", "ratio");
     for ratio in ratios {

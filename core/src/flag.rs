@@ -4,6 +4,7 @@
 //! values, or what an experiment gives. The first rule that serves something is the answer.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -101,7 +102,7 @@ struct FlagRule {
 enum Serve {
     Value(Box<RawValue>),
     Split { values: Box<[Box<RawValue>]>, ranges: Vec<Range> },
-    Experiment { key: Box<str>, values: Option<Box<[(Box<str>, Box<RawValue>)]>> },
+    Experiment { key: Box<str>, values: Option<BTreeMap<Box<str>, Box<RawValue>>> },
 }
 
 #[derive(Deserialize)]
@@ -121,7 +122,7 @@ struct WrittenRule<'a> {
     #[serde(borrow)]
     split: Option<Vec<WrittenShare<'a>>>,
     experiment: Option<Box<str>>,
-    values: Option<std::collections::BTreeMap<Box<str>, Box<RawValue>>>,
+    values: Option<BTreeMap<Box<str>, Box<RawValue>>>,
 }
 
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -279,8 +280,7 @@ impl Flag {
                     let variant = &experiment.variants()[index];
                     match values {
                         Some(values) => {
-                            let (_, value) = values.iter().find(|(name, _)| **name == *variant.key)?;
-                            Some(Cow::Borrowed(value.as_ref()))
+                            values.get(variant.key.as_str()).map(|value| Cow::Borrowed(value.as_ref()))
                         }
                         None => match &variant.config {
                             Some(config) => Some(Cow::Owned(config.clone())),
@@ -324,7 +324,8 @@ pub fn check(what: &str, kind: &str, default: &str, off: &str, rules: &str) -> R
 
 /// The bucket ranges of each rule that splits, moving as few users as possible out of those before.
 ///
-/// A rule is the same as the one in its place before; a value is the same where it is the same JSON.
+/// A rule is the same as the one before that was for the same users, else the one in its place; a value is the same where
+/// it is the same JSON.
 ///
 /// # Errors
 /// [`Code::InvalidFlag`] when `rules` are none.
@@ -333,53 +334,54 @@ pub fn layouts(
     previous_rules: Option<&str>,
     previous_layouts: Option<&str>,
 ) -> Result<Vec<Option<Vec<Range>>>, Error> {
-    let read = |json: &str| -> Result<Vec<Option<Vec<(String, u64)>>>, Error> {
-        let written: Vec<WrittenRule<'_>> =
-            serde_json::from_str(json).map_err(|error| wrong("the flag", error.to_string()))?;
-        written
-            .iter()
-            .map(|rule| {
-                rule.split
-                    .as_ref()
-                    .map(|shares| {
-                        shares
-                            .iter()
-                            .map(|share| {
-                                let weight = weight(share.weight.get()).ok_or_else(|| {
-                                    wrong("the flag", "a weight is not above zero".to_owned())
-                                })?;
-                                Ok((share.value.get().to_owned(), weight))
-                            })
-                            .collect()
-                    })
-                    .transpose()
-            })
-            .collect()
-    };
-    let before: Vec<Option<Vec<(String, u64)>>> = previous_rules.map(read).transpose()?.unwrap_or_default();
+    let before = previous_rules.map(splits).transpose()?.unwrap_or_default();
     let laid_out: Vec<Option<Vec<Range>>> =
         previous_layouts.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-    read(rules)?
+    splits(rules)?
         .into_iter()
         .enumerate()
         .map(|(index, split)| {
             let Some(split) = split else { return Ok(None) };
-            let weights: Vec<u64> = split.iter().map(|&(_, weight)| weight).collect();
-            let parts = parts_per_million(&weights)?;
             let mut previous = Vec::new();
-            if let (Some(Some(values)), Some(Some(ranges))) = (before.get(index), laid_out.get(index)) {
+            let same_users =
+                |other: &Option<Split>| other.as_ref().is_some_and(|other| other.when == split.when);
+            let index = before.iter().position(same_users).unwrap_or(index);
+            if let (Some(Some(split_before)), Some(Some(ranges))) = (before.get(index), laid_out.get(index)) {
                 for range in ranges {
-                    let same = values
-                        .get(range.variant)
-                        .and_then(|(value, _)| split.iter().position(|(now, _)| now == value));
-                    if let Some(variant) = same {
+                    let value = split_before.values.get(range.variant);
+                    if let Some(variant) =
+                        value.and_then(|value| split.values.iter().position(|now| now == value))
+                    {
                         previous.push(Range { variant, ..*range });
                     }
                 }
             }
-            Ok(Some(layout(&previous, &parts)))
+            Ok(Some(layout(&previous, &parts_per_million(&split.weights)?)))
         })
         .collect()
+}
+
+/// Whom one split is for and its values, as text, with their weights.
+struct Split {
+    when: Option<String>,
+    values: Vec<String>,
+    weights: Vec<u64>,
+}
+
+/// The split of each rule that has one.
+fn splits(rules: &str) -> Result<Vec<Option<Split>>, Error> {
+    let written: Vec<WrittenRule<'_>> =
+        serde_json::from_str(rules).map_err(|error| wrong("the flag", error.to_string()))?;
+    let split = |rule: &WrittenRule<'_>| {
+        let Some(shares) = &rule.split else { return Ok(None) };
+        let weights = shares.iter().map(|share| weight(share.weight.get())).collect::<Option<_>>();
+        Ok(Some(Split {
+            when: rule.when.map(|when| when.get().to_owned()),
+            values: shares.iter().map(|share| share.value.get().to_owned()).collect(),
+            weights: weights.ok_or_else(|| wrong("the flag", "a weight is not above zero".to_owned()))?,
+        }))
+    };
+    written.iter().map(split).collect()
 }
 
 fn wrong(what: &str, problem: String) -> Error {
@@ -391,12 +393,12 @@ fn wrong(what: &str, problem: String) -> Error {
 }
 
 fn fits(kind: FlagKind, value: &RawValue) -> bool {
-    match (kind, value.get().as_bytes().first()) {
-        (FlagKind::Json, Some(_)) => true,
-        (FlagKind::Boolean, Some(b't' | b'f')) => true,
-        (FlagKind::String, Some(b'"')) => true,
-        (FlagKind::Number, Some(b'-' | b'0'..=b'9')) => true,
-        _ => false,
+    let first = value.get().as_bytes().first();
+    match kind {
+        FlagKind::Json => first.is_some(),
+        FlagKind::Boolean => matches!(first, Some(b't' | b'f')),
+        FlagKind::String => first == Some(&b'"'),
+        FlagKind::Number => matches!(first, Some(b'-' | b'0'..=b'9')),
     }
 }
 
@@ -503,10 +505,7 @@ fn compile_rule(what: &str, kind: FlagKind, rule: WrittenRule<'_>) -> Result<Fla
                 starts_at,
                 ends_at,
                 share,
-                serve: Serve::Experiment {
-                    key: experiment,
-                    values: rule.values.map(|values| values.into_iter().collect()),
-                },
+                serve: Serve::Experiment { key: experiment, values: rule.values },
             });
         }
         _ => return Err(wrong(what, "it needs exactly one of value, split and experiment".to_owned())),
@@ -521,4 +520,89 @@ fn compile_rule(what: &str, kind: FlagKind, rule: WrittenRule<'_>) -> Result<Fla
         share,
         serve,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn laid_out(rules: &str, before: Option<(&str, &[Option<Vec<Range>>])>) -> Vec<Option<Vec<Range>>> {
+        let layouts_before = before.map(|(_, layouts)| serde_json::to_string(layouts).unwrap());
+        layouts(rules, before.map(|(rules, _)| rules), layouts_before.as_deref()).unwrap()
+    }
+
+    fn moved(before: &[Range], after: &[Range], same: impl Fn(usize, usize) -> bool) -> usize {
+        let owner = |ranges: &[Range], bucket: u32| {
+            ranges[ranges.partition_point(|range| range.to <= bucket)].variant
+        };
+        (0..BUCKETS)
+            .step_by(1_000)
+            .filter(|&bucket| !same(owner(before, bucket), owner(after, bucket)))
+            .count()
+    }
+
+    #[test]
+    fn a_split_moves_only_what_its_weights_require_wherever_its_rule_goes() {
+        let audience = r#"{"attribute":"a","operator":"exists","values":[]}"#;
+        let first = format!(
+            r#"[{{"when":{audience},"split":[{{"value":"x","weight":50}},{{"value":"y","weight":50}}]}}]"#
+        );
+        let before = laid_out(&first, None);
+        // A rule in front, a value in front, and other weights.
+        let second = format!(
+            r#"[{{"value":"z","percent":1}},{{"when":{audience},"split":[{{"value":"w","weight":20}},{{"value":"x","weight":40}},{{"value":"y","weight":40}}]}}]"#
+        );
+        let after = laid_out(&second, Some((&first, &before)));
+        assert!(after[0].is_none());
+        let moved = moved(before[0].as_ref().unwrap(), after[1].as_ref().unwrap(), |old, new| old + 1 == new);
+        assert_eq!(moved, 200);
+        // Another audience in the same place is still that rule.
+        let third = second.replace("exists", "type").replace("\"values\":[]", "\"values\":[\"string\"]");
+        assert_eq!(laid_out(&third, Some((&second, &after)))[1], after[1]);
+    }
+
+    #[test]
+    fn what_is_no_flag_is_refused_with_its_rule() {
+        for (kind, default, rules, code, named) in [
+            ("bool", "true", "[]", Code::InvalidFlag, "bool"),
+            ("boolean", "1", "[]", Code::InvalidFlag, "default value 1"),
+            ("number", "\"1\"", "[]", Code::InvalidFlag, "default value"),
+            ("boolean", "true", "{}", Code::InvalidFlag, "sequence"),
+            ("boolean", "true", r#"[{"value":true},{"value":1}]"#, Code::InvalidFlag, "rule 2"),
+            ("boolean", "true", r#"[{}]"#, Code::InvalidFlag, "exactly one"),
+            ("boolean", "true", r#"[{"value":true,"experiment":"e"}]"#, Code::InvalidFlag, "exactly one"),
+            ("boolean", "true", r#"[{"value":true,"percent":101}]"#, Code::InvalidFlag, "101"),
+            ("boolean", "true", r#"[{"value":true,"when":{"any":1}}]"#, Code::InvalidRule, "rule 1"),
+            (
+                "boolean",
+                "true",
+                r#"[{"value":true,"schedule":[{"at":"x","percent":1}]}]"#,
+                Code::InvalidSchedule,
+                "rule 1",
+            ),
+            (
+                "boolean",
+                "true",
+                r#"[{"value":true,"starts_at":"2030-01-02","ends_at":"2030-01-01"}]"#,
+                Code::InvalidFlag,
+                "before it starts",
+            ),
+            ("string", "\"\"", r#"[{"split":[{"value":"a","weight":0}]}]"#, Code::InvalidFlag, "weight 0"),
+            ("string", "\"\"", r#"[{"split":[]}]"#, Code::InvalidFlag, "0 values"),
+            ("string", "\"\"", r#"[{"experiment":"a:b"}]"#, Code::InvalidFlag, "a:b"),
+            (
+                "string",
+                "\"\"",
+                r#"[{"experiment":"e","values":{"a":1}}]"#,
+                Code::InvalidFlag,
+                "variant \"a\"",
+            ),
+            ("string", "\"\"", r#"[{"value":"a","values":{}}]"#, Code::InvalidFlag, "belong"),
+        ] {
+            let error = check("flag \"f\"", kind, default, default, rules).unwrap_err();
+            assert_eq!(error.code, code, "{rules}: {}", error.message);
+            assert!(error.message.contains(named) && error.message.contains("\"f\""), "{}", error.message);
+        }
+        check("f", "json", "null", "[]", r#"[{"value":null},{"experiment":"e"}]"#).unwrap();
+    }
 }

@@ -24,7 +24,7 @@ fn segment_query(query: &str, owner_role: &str) -> Result<SetOfIterator<'static,
         report(Error::new(
             Code::InvalidQuery,
             format!("segment query {problem}"),
-            "write one SELECT of one column of user ids, with tables its owner may read and no volatile functions",
+            "write one SELECT of one column of user ids; name tables that its owner may read with their schema, and call no volatile function",
         ))
     };
     let (Ok(text), Ok(role)) = (CString::new(query), CString::new(owner_role)) else {

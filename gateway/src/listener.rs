@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 use crate::Gateway;
 use crate::clock::local_now;
 use crate::database::ConnectError;
-use crate::members::{Builder, Members};
+use crate::members::{Builder, Comparison, Members};
 use crate::snapshot::{Change, Missing, Snapshot};
 
 const POLL: Duration = Duration::from_secs(30);
@@ -36,6 +36,9 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 const NOW: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
 const BEGIN: &str = "begin isolation level repeatable read, read only";
+/// A list of a million members is then handed over without a file in between.
+const BEGIN_EVERYTHING: &str =
+    "begin isolation level repeatable read, read only; set local work_mem = '64MB'";
 const COMMIT: &str = "commit";
 const VERSION: &str = "select ab_config_version($1::text)";
 /// The documents as text: they are compiled one by one as they arrive, and none is kept.
@@ -259,7 +262,7 @@ impl<'a> Source<'a> {
         let ((), version, changes) = answered(async {
             tokio::try_join!(
                 biased;
-                self.client.batch_execute(BEGIN),
+                self.client.batch_execute(if since.is_some() { BEGIN } else { BEGIN_EVERYTHING }),
                 self.client.query_one(&self.version, &of_version),
                 self.client.query_raw(&self.changes, of_changes)
             )
@@ -289,7 +292,7 @@ impl<'a> Source<'a> {
         for (key, missing) in lists {
             let members = match missing {
                 Missing::Nothing => continue,
-                Missing::Members => self.members(&key).await?,
+                Missing::Members => self.members(&key, held.and_then(|held| held.members(&key))).await?,
                 Missing::ChangesSince(since) => {
                     let before = next.members(&key).cloned().unwrap_or_default();
                     self.changed_members(&key, since, before).await?
@@ -300,15 +303,33 @@ impl<'a> Source<'a> {
         Ok((next, documents))
     }
 
-    async fn members(&self, segment: &str) -> Result<Members, Lost> {
-        let workspace = self.gateway.workspace.as_str();
-        let rows = answered(self.client.query_raw(&self.members, [segment, workspace])).await?;
-        let mut rows = pin!(rows);
+    /// Everybody on the list of a segment, of which `held` may be an earlier copy.
+    async fn members(&self, segment: &str, held: Option<&Members>) -> Result<Members, Lost> {
+        // After a reconnect the list is most often what it was, and two of a million would be a waste.
+        if let Some(held) = held.filter(|held| !held.is_empty()) {
+            let mut comparison = Comparison::new(held.clone());
+            let mut rows = pin!(self.member_rows(segment).await?);
+            let is_close = loop {
+                let Some(row) = answered(rows.try_next()).await? else { break true };
+                if !comparison.push(row.try_get(0)?) {
+                    break false;
+                }
+            };
+            if is_close && let Some(members) = comparison.finish() {
+                return Ok(members);
+            }
+        }
+        let mut rows = pin!(self.member_rows(segment).await?);
         let mut members = Builder::default();
         while let Some(row) = answered(rows.try_next()).await? {
             members.push(row.try_get(0)?);
         }
         Ok(members.finish())
+    }
+
+    async fn member_rows(&self, segment: &str) -> Result<RowStream, Lost> {
+        let parameters = [segment, self.gateway.workspace.as_str()];
+        answered(self.client.query_raw(&self.members, parameters)).await
     }
 
     async fn changed_members(

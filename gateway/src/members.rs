@@ -13,8 +13,9 @@ const FILL: usize = 128;
 /// A chunk that grows beyond this becomes two.
 const MAX: usize = 256;
 
-/// Bytes of ids that came in no order, after which they are put into order.
-const MERGE: usize = 32 << 20;
+/// Bytes of ids that came in no order, after which they are put into order; more where there is more to merge them with.
+const MERGE: usize = 4 << 20;
+const MERGE_PER_MEMBER: usize = 8;
 
 /// A set of ids.
 #[derive(Debug, Clone, Default)]
@@ -142,6 +143,36 @@ impl Members {
     }
 }
 
+/// Reads a whole list that is probably the one `held`, without a second copy of it.
+#[derive(Debug)]
+pub struct Comparison {
+    held: Members,
+    found: usize,
+    with_new: Members,
+}
+
+impl Comparison {
+    /// A comparison with the set that is `held`.
+    pub fn new(held: Members) -> Comparison {
+        Comparison { with_new: held.clone(), held, found: 0 }
+    }
+
+    /// Takes an id of the list, each of which comes once; `false` when so much is new that comparing is pointless.
+    pub fn push(&mut self, id: &str) -> bool {
+        if self.held.contains(id) {
+            self.found += 1;
+            return true;
+        }
+        self.with_new.insert(id);
+        self.with_new.len() - self.held.len() <= self.held.len() / 16
+    }
+
+    /// The list as a set; none if it lacks something that is held.
+    pub fn finish(self) -> Option<Members> {
+        (self.found == self.held.len()).then_some(self.with_new)
+    }
+}
+
 /// Reads a whole list into a set.
 ///
 /// Ids in the order of their bytes go straight into chunks. Others wait until there are many and are then merged in, so
@@ -189,7 +220,7 @@ impl Builder {
             self.append(id);
         } else {
             self.late.push(id);
-            if self.late.bytes.len() >= MERGE {
+            if self.late.bytes.len() >= MERGE.max(self.members.len() * MERGE_PER_MEMBER) {
                 self.merge();
             }
         }
@@ -317,6 +348,23 @@ mod tests {
             .filter(|chunk| !before.chunks.values().any(|other| Arc::ptr_eq(chunk, other)))
             .count();
         assert_eq!(copied, 3);
+    }
+
+    #[test]
+    fn a_list_that_is_held_is_not_copied() {
+        let ids: Vec<String> = (0..1_000).map(|id| format!("{id:05}")).collect();
+        let held = built(ids.iter().map(String::as_str));
+        let compared = |ids: &[String]| {
+            let mut comparison = Comparison::new(held.clone());
+            ids.iter().all(|id| comparison.push(id)).then(|| comparison.finish()).flatten()
+        };
+        let same = compared(&ids).unwrap();
+        assert!(same.chunks.values().zip(held.chunks.values()).all(|(same, held)| Arc::ptr_eq(same, held)));
+        let more: Vec<String> = ids.iter().cloned().chain(["x".to_owned()]).collect();
+        assert_eq!(compared(&more).map(|members| all(&members)), Some(more));
+        assert!(compared(&ids[1..]).is_none());
+        let others: Vec<String> = (0..1_000).map(|id| format!("other {id}")).collect();
+        assert!(compared(&others).is_none());
     }
 
     proptest! {

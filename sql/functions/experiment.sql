@@ -83,7 +83,7 @@ create or replace function ab_internal.check_key(role text, key text)
 
 comment on function ab_internal.check_key(text, text) is 'raises unless the text can be a key; role says what it was meant for';
 
-create or replace function ab_internal.combine_factors(factors json)
+create or replace function ab_internal.combine_factors(given json)
     returns table (variant text, weight numeric, name text, config jsonb, factors jsonb)
     language plpgsql
     immutable
@@ -96,8 +96,8 @@ declare
     combinations bigint;
     wrong text;
 begin
-    if json_typeof(combine_factors.factors) <> 'object' then
-        perform ab_internal.raise('invalid_variants', format('factors are a JSON %s', json_typeof(combine_factors.factors)), hint);
+    if json_typeof(combine_factors.given) <> 'object' then
+        perform ab_internal.raise('invalid_variants', format('factors are a JSON %s', json_typeof(combine_factors.given)), hint);
     end if;
     select
         min(case
@@ -110,19 +110,19 @@ begin
     into wrong
     from (
         select e.key as factor, e.value as levels, count(*) over (partition by e.key) as written
-        from json_each(combine_factors.factors) e
+        from json_each(combine_factors.given) e
     ) f;
     if wrong is not null then
         perform ab_internal.raise('invalid_variants', wrong, hint);
     end if;
-    select round(exp(coalesce(sum(ln(json_array_length(e.value))), 0))) into combinations from json_each(combine_factors.factors) e;
+    select round(exp(coalesce(sum(ln(json_array_length(e.value))), 0))) into combinations from json_each(combine_factors.given) e;
     if combinations not between 2 and 1000 then
         perform ab_internal.raise('invalid_variants', format('the factors make %s combination(s)', combinations), 'let them make 2 to 1000');
     end if;
     return query
     with recursive factor as (
         select e.key, e.value as levels, e.position
-        from json_each(combine_factors.factors) with ordinality e (key, value, position)
+        from json_each(combine_factors.given) with ordinality e (key, value, position)
     ),
     combination (position, variant, factors, places) as (
         select 0::bigint, null::text, '{}'::jsonb, '{}'::bigint[]

@@ -196,7 +196,7 @@ begin
     if reallocated is not null then
         perform ab_internal.open_phases(reallocated);
     end if;
-    if started is not null then
+    if started is not null and exists (select from ab.experiment h where h.kind = 'holdout' and h.status = 'running') then
         insert into ab.holdout_experiment (holdout_id, experiment_id)
         select h.experiment_id, x.experiment_id
         from ab.experiment x

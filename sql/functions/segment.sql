@@ -168,7 +168,8 @@ begin
             (select array_agg(distinct c.segment_id order by c.segment_id) from old_row c),
             (select array_agg(c.members order by c.segment_id) from (select g.segment_id, count(*) as members from old_row g group by g.segment_id) c),
             false) noted
-        join old_row o using (segment_id);
+        join old_row o using (segment_id)
+        order by o.segment_id, o.user_id;
     end if;
     if tg_op in ('INSERT', 'UPDATE') then
         insert into ab_internal.segment_change (segment_id, version, user_id, is_member)
@@ -177,7 +178,8 @@ begin
             (select array_agg(distinct c.segment_id order by c.segment_id) from new_row c),
             (select array_agg(c.members order by c.segment_id) from (select g.segment_id, count(*) as members from new_row g group by g.segment_id) c),
             true) noted
-        join new_row n using (segment_id);
+        join new_row n using (segment_id)
+        order by n.segment_id, n.user_id;
     end if;
     return null;
 end
@@ -343,7 +345,7 @@ $$;
 
 comment on function @extschema@.ab_create_segment(text, jsonb, text, text) is $$Creates a segment of users, for rules to name, and returns its key.
 
-rule: whoever it holds for. query: whoever it returns, as its only column, when ab_refresh_segment() runs it, and now; it runs with your rights, whoever asks, and may only read. Neither: a list, filled by ab_add_members() or plain INSERT and COPY into ab.segment_member.
+rule: whoever it holds for. query: whoever it returns, as its only column, when ab_refresh_segment() runs it, and now; it runs with your rights, whoever asks, with no search path, so tables need their schema, and may only read. Neither: a list, filled by ab_add_members() or plain INSERT and COPY into ab.segment_member.
 Errors: invalid_key, invalid_segment, invalid_rule, invalid_query, segment_cycle (22023), segment_exists (23505), segment_not_found (42704).
 
 Example: SELECT ab_create_segment('beta_testers');$$;
@@ -411,6 +413,7 @@ create or replace function ab_internal.refresh_segment(segment text)
     parallel unsafe
     set search_path = pg_catalog, pg_temp
     set enable_nestloop = off
+    set jit = off
     set client_min_messages = warning
     as $$
 declare
@@ -423,8 +426,7 @@ begin
     drop table if exists pg_temp.ab_segment_found cascade;
     create temporary table ab_segment_found on commit drop as
     select distinct q.user_id
-    from ab_internal.segment_query(wanted.query, wanted.owner_role::text) q (user_id)
-    where octet_length(q.user_id) between 1 and 512;
+    from ab_internal.segment_query(wanted.query, wanted.owner_role::text) q (user_id);
     analyze pg_temp.ab_segment_found;
     -- The query has run before anybody has to wait.
     perform ab_internal.lock_configuration(wanted.workspace_id);
@@ -460,7 +462,7 @@ $$;
 
 comment on function @extschema@.ab_refresh_segment(text) is $$Runs the query of a segment and makes those its members that it finds now; returns how many they are.
 
-It reads what the role may read that wrote the query, and nothing it does can change anything. Values that cannot be user ids are left out.
+It reads what the role may read that wrote the query, and nothing it does can change anything. NULL is left out; anything else that cannot be a user id is refused.
 Errors: invalid_segment, invalid_query (22023), segment_not_found (42704).
 
 Example: SELECT ab_create_segment('odd', query => 'select n::text from generate_series(1, 9, 2) n'); SELECT ab_refresh_segment('odd');$$;

@@ -94,12 +94,15 @@ $$;
 
 comment on function ab_internal.required_by(integer, text, text) is 'what an experiment or a flag waits for';
 
+-- Without JIT, here and below: nobody knows how far a circle goes, so it is reckoned with millions of rows, and compiling
+-- for those takes longer than any circle there is.
 create or replace function ab_internal.check_prerequisite_cycle(workspace_id integer, kind text, keys text[])
     returns void
     language plpgsql
     stable
     parallel unsafe
     set search_path = pg_catalog, pg_temp
+    set jit = off
     as $$
 begin
     perform ab_internal.raise('prerequisite_cycle', format('%s "%s" would wait for itself', check_prerequisite_cycle.kind, c.key),
@@ -131,6 +134,7 @@ create or replace function ab_internal.check_segment_cycle(workspace_id integer,
     stable
     parallel unsafe
     set search_path = pg_catalog, pg_temp
+    set jit = off
     as $$
 begin
     perform ab_internal.raise('segment_cycle', format('segment "%s" would contain itself', c.key), 'take it out of the rules that lead back to it')

@@ -60,7 +60,8 @@ create table ab.experiment (
     started_at timestamptz,
     stopped_at timestamptz,
     constraint experiment_workspace_id_experiment_key unique (workspace_id, experiment),
-    constraint experiment_workspace_id_experiment_id_key unique (workspace_id, experiment_id),
+    -- In this order, so that whoever looks for a key has one index to choose, also while the table is new.
+    constraint experiment_workspace_id_experiment_id_key unique (experiment_id, workspace_id),
     constraint experiment_dates_check check (starts_at < ends_at),
     constraint experiment_started_check check ((status = 'draft') = (started_at is null)),
     constraint experiment_stopped_check check ((status = 'stopped') = (stopped_at is not null)),
@@ -70,6 +71,10 @@ create table ab.experiment (
     constraint experiment_layer_check check (layer_id is null or kind = 'holdout'),
     constraint experiment_shipped_check check (shipped_variant is null or status = 'stopped')
 );
+
+create index experiment_holdout_idx on ab.experiment (workspace_id)
+where
+    kind = 'holdout';
 
 create index experiment_layer_id_idx on ab.experiment (layer_id)
 where

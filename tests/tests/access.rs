@@ -21,7 +21,7 @@ fn role_with(access: &[&str]) -> (Database, Client) {
         &mut owner,
         &format!(
             "select ab_create_metric('orders', 'purchase'); select ab_create_experiment('x', primary_metric => 'orders'); select ab_start('x');
-             select ab_create_experiment('draft');
+             select ab_create_experiment('draft'); select ab_create_segment('list'); select ab_create_flag('f');
              select ab_expose('known', 'x'), ab_track('known', 'purchase');
              create role {role} login password 'secret'"
         ),
@@ -45,6 +45,8 @@ fn may_not(client: &mut Client, statement: &str) {
 
 const ASSIGN: &[&str] = &[
     "select ab_assign('u', 'x'), ab_assign(1, 'x'), ab_assign_reason('u', 'x'), ab_assign(gen_random_uuid(), 'x')",
+    "select ab_assign('u', 'x', '{}'), ab_assign(1, 'x', '{}'), ab_assign(gen_random_uuid(), 'x', '{}'); select * from ab_assign_all('u')",
+    "select ab_flag('u', 'f'), ab_flag_enabled('u', 'f'), ab_flag_reason('u', 'f')",
 ];
 const RECORD: &[&str] = &[
     "select ab_expose('u', 'x'), ab_expose(1, 'x'), ab_expose(gen_random_uuid(), 'x')",
@@ -52,10 +54,16 @@ const RECORD: &[&str] = &[
     "select * from ab_track_batch(array['u'], array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{null}', '{\"{}\"}', '{x}', '{null}', '{null}')",
 ];
 const READ_CONFIGURATION: &[&str] = &[
-    "select ab_config_version(); select * from ab_config_documents()",
+    "select ab_config_version(); select * from ab_config_changes()",
+    "select ab_segment_members('list'), ab_segment_changes('list', 0); select * from ab_first_variants('{u}', '{x}')",
+    "select ab_explain('u', 'x'); select * from ab_as_of(now(), 'u', 'x')",
+];
+const READ_TABLES: &[&str] = &[
     "select from ab.workspace, ab.experiment, ab.variant, ab.phase, ab.variant_range, ab.metric, ab.experiment_metric",
+    "select from ab.layer, ab.layer_slice, ab.holdout_experiment, ab.override, ab.segment, ab.segment_member, ab.flag, ab.configuration",
 ];
 const READ_RESULTS: &[&str] = &[
+    "select from ab.sticky_assignment",
     "select * from ab_results('x')",
     "select * from ab.experiment_results",
     "select from ab.exposure, ab.unit_metric, ab.variant_statistic, ab.metric_statistic",
@@ -67,6 +75,12 @@ const MANAGE: &[&str] = &[
     "select ab_create_experiment('mine'); select ab_create_metric('m', 'e'); select ab_add_metric('mine', 'm')",
     "select ab_create_experiment('short'); select ab_start('short'); select ab_pause('short'); select ab_resume('short'); select ab_stop('short')",
     "select ab_rebuild('x')",
+    "select ab_set_traffic('mine', 50), ab_set_weights('mine', '{\"control\": 1, \"treatment\": 2}'), ab_set_targeting('mine', null), ab_set_prerequisites('mine', '[]'), ab_schedule('mine', '[]')",
+    "select ab_create_layer('l'); select ab_join_layer('mine', 'l', 10); select ab_create_holdout('h', 5)",
+    "select ab_create_segment('s'); select ab_add_members('s', '{a}'), ab_remove_members('s', '{a}'); select ab_create_segment('q', query => 'select ''u''::text'); select ab_refresh_segment('q')",
+    "select ab_override('mine', 'control', 'u'); select ab_remove_override('mine', 'u'); select ab_opt_out('o'), ab_opt_in('o'), ab_exclude(false)",
+    "select ab_create_flag('g'); select ab_set_flag('g', '[]'); select ab_kill('g'); select ab_revive('g'); select ab_delete_flag('g')",
+    "select ab_create_experiment('b', kind => 'bandit', primary_metric => 'm'); select ab_start('b'); select * from ab_rebalance('b')",
 ];
 const MANAGE_BY_DML: &[&str] = &[
     "insert into ab.workspace (workspace) values ('another')",
@@ -76,6 +90,16 @@ const MANAGE_BY_DML: &[&str] = &[
     "insert into ab.experiment_metric (experiment_id, metric_id) select x.experiment_id, m.metric_id from ab.experiment x, ab.metric m where x.experiment = 'dml' and m.metric = 'dml'",
     "update ab.experiment set status = 'running' where experiment = 'dml'",
     "update ab.variant set weight = weight + 1",
+    "insert into ab.layer (layer) values ('dml')",
+    "insert into ab.segment (segment, kind, query) values ('dml', 'query', 'select ''u''::text')",
+    "insert into ab.segment_member (segment_id, user_id) select segment_id, 'dml' from ab.segment where segment = 'list'",
+    "insert into ab.override (experiment_id, user_id, variant) select experiment_id, 'dml', 'a' from ab.experiment where experiment = 'dml'",
+    "insert into ab.flag (flag, default_value, off_value) values ('dml', 'true', 'false')",
+    "update ab.flag set is_killed = true where flag = 'dml'",
+    "delete from ab.flag where flag = 'dml'",
+    "delete from ab.segment where segment = 'dml'",
+    "delete from ab.segment_member where user_id = 'dml'",
+    "delete from ab.layer where layer = 'dml'",
     "update ab.experiment set status = 'stopped' where experiment = 'dml'",
     "delete from ab.experiment_metric",
     "delete from ab.experiment where experiment = 'dml'",
@@ -98,6 +122,15 @@ const NOBODY: &[&str] = &[
     "delete from ab.variant_range",
     "insert into ab.event_overflow select * from ab.event_overflow",
     "update ab.exposure set variant = 'control'",
+    "insert into ab.configuration select * from ab.configuration",
+    "delete from ab.configuration",
+    "insert into ab.holdout_experiment select 1, 1",
+    "update ab.sticky_assignment set variant = 'control'",
+    "update ab.segment set members = 7",
+    "insert into ab.segment (segment, kind, query, owner_role) values ('theirs', 'query', 'select 1', 'postgres')",
+    "select ab_internal.publish(1, 'experiment', '{x}')",
+    "select ab_internal.segment_query('select 1', 'postgres')",
+    "select * from ab_internal.segment_change",
     "delete from ab.metric_statistic",
     "truncate ab.experiment cascade",
     "drop extension pg_ab",
@@ -109,7 +142,17 @@ const NOBODY: &[&str] = &[
 
 fn check(access: &[&str], allowed: &[&[&str]]) {
     let (_database, mut client) = role_with(access);
-    for group in [ASSIGN, RECORD, READ_CONFIGURATION, READ_RESULTS, ROLL_UP, MANAGE, MANAGE_BY_DML, NOBODY] {
+    for group in [
+        ASSIGN,
+        RECORD,
+        READ_CONFIGURATION,
+        READ_TABLES,
+        READ_RESULTS,
+        ROLL_UP,
+        MANAGE,
+        MANAGE_BY_DML,
+        NOBODY,
+    ] {
         let is_allowed = allowed.iter().any(|other| other.as_ptr() == group.as_ptr());
         for statement in group {
             if is_allowed { may(&mut client, statement) } else { may_not(&mut client, statement) }
@@ -134,13 +177,13 @@ fn a_client_assigns_and_records() {
 
 #[test]
 fn a_developer_reads_configuration_and_assigns() {
-    check(&["developer"], &[ASSIGN, READ_CONFIGURATION]);
+    check(&["developer"], &[ASSIGN, READ_CONFIGURATION, READ_TABLES]);
 }
 
 #[test]
 fn an_analyst_reads_results_and_rolls_up() {
     let (_database, mut client) = role_with(&["analyst"]);
-    for statement in READ_RESULTS.iter().chain(ROLL_UP).chain(&READ_CONFIGURATION[1..]) {
+    for statement in READ_RESULTS.iter().chain(ROLL_UP).chain(READ_TABLES) {
         may(&mut client, statement);
     }
     for statement in [ASSIGN, RECORD, MANAGE, MANAGE_BY_DML, NOBODY].into_iter().flatten() {
@@ -150,12 +193,15 @@ fn an_analyst_reads_results_and_rolls_up() {
 
 #[test]
 fn an_admin_does_everything_but_granting() {
-    check(&["admin"], &[ASSIGN, RECORD, READ_CONFIGURATION, READ_RESULTS, ROLL_UP, MANAGE, MANAGE_BY_DML]);
+    check(
+        &["admin"],
+        &[ASSIGN, RECORD, READ_CONFIGURATION, READ_TABLES, READ_RESULTS, ROLL_UP, MANAGE, MANAGE_BY_DML],
+    );
 }
 
 #[test]
 fn access_adds_up_and_is_given_twice_without_harm() {
-    check(&["client", "developer", "client"], &[ASSIGN, RECORD, READ_CONFIGURATION]);
+    check(&["client", "developer", "client"], &[ASSIGN, RECORD, READ_CONFIGURATION, READ_TABLES]);
 }
 
 #[test]

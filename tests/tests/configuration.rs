@@ -444,7 +444,7 @@ fn dates_bound_assignment_whatever_the_status() {
         let query = format!("select ab_assign_reason('u', '{experiment}')");
         assert_eq!(one(&mut client, &query).as_deref(), Some(reason), "{experiment}");
         assert!(
-            one(&mut client, "select jsonb_array_length(documents) from ab_config_documents()").is_some(),
+            one(&mut client, "select count(*) from ab_config_changes() where kind = 'experiment'").is_some(),
             "gateways can read every date"
         );
     }
@@ -547,11 +547,19 @@ fn the_version_rises_once_in_each_transaction_that_changes_something() {
     assert_eq!(version(&mut client), first + 2);
     let listed = one(
         &mut client,
-        "select string_agg(workspace || ' ' || version - (select min(version) from ab_internal.config_version where workspace_id = 1) || ' ' || jsonb_array_length(documents), ', ' order by workspace)
-         from ab_config_documents() where workspace = 'default'",
+        "select string_agg(format('%s %s %s', kind, key, ab_config_version() - version), ', ' order by kind, key) from ab_config_changes()",
     );
-    assert_eq!(listed.as_deref(), Some("default 0 2"));
-    assert_eq!(one(&mut client, "select count(*) from ab_config_documents('other')").as_deref(), Some("1"));
+    assert_eq!(listed.as_deref(), Some("experiment a 0, experiment b 0, workspace default 2"));
+    let changed = one(
+        &mut client,
+        "select string_agg(format('%s %s', key, version - ab_config_version()), ', ') from ab_config_changes(ab_config_version() - 1)",
+    );
+    assert_eq!(changed.as_deref(), Some("a 0, b 0"), "only what changed since");
+    let other = one(
+        &mut client,
+        "select string_agg(kind || ' ' || document::text, ', ') from ab_config_changes(workspace => 'other')",
+    );
+    assert_eq!(other.as_deref(), Some(r#"workspace {"workspace": "other"}"#));
 }
 
 #[test]

@@ -137,6 +137,16 @@ const PICTURE: &str = "
         union all select format('variant %s', to_jsonb(v)) from ab.variant v
         union all select format('range %s', to_jsonb(v)) from ab.variant_range v
         union all select format('phase %s', to_jsonb(p)) from ab.phase p
+        union all select format('layer %s', to_jsonb(m)) from ab.layer m
+        union all select format('slice %s', to_jsonb(m)) from ab.layer_slice m
+        union all select format('held out %s', to_jsonb(m)) from ab.holdout_experiment m
+        union all select format('override %s', to_jsonb(m)) from ab.override m
+        union all select format('segment %s', to_jsonb(m) - 'revision') from ab.segment m
+        union all select format('member %s', to_jsonb(m)) from ab.segment_member m
+        union all select format('sticky %s', to_jsonb(m)) from ab.sticky_assignment m
+        union all select format('flag %s %s', to_jsonb(m), ab_flag('u1', m.flag)) from ab.flag m
+        union all select format('published %s %s %s', c.kind, c.key, c.document - 'revision') from ab_config_changes() c
+        union all select format('reason %s %s', n, ab_assign_reason('u' || n, 's')) from generate_series(1, 50) n
         union all select format('metric %s', to_jsonb(m)) from ab.metric m
         union all select format('attached %s', to_jsonb(m)) from ab.experiment_metric m
         union all select format('event %s', to_jsonb(e)) from ab.event e
@@ -154,6 +164,16 @@ fn fill(client: &mut Client) {
             "select ab_create_experiment('e', '{\"control\": 1, \"green\": 2}'), ab_create_experiment('f', '[{\"key\": \"a\", \"weight\": 1, \"config\": {\"x\": 1}}, {\"key\": \"b\", \"weight\": 3}]'), ab_create_experiment('draft');
              select ab_start('e'), ab_start('f');
              update ab.variant set weight = 7 where variant = 'b';
+             select ab_create_segment('some', query => 'select ''u'' || n from generate_series(1, 9) n'), ab_create_segment('list');
+             select ab_create_segment('both', '{\"operator\": \"in_segment\", \"values\": [\"some\", \"list\"]}'); select ab_add_members('list', '{u1,u30}'); select ab_opt_out('u31');
+             select ab_create_flag('g', 'string', rules => '[{\"split\": [{\"value\": \"x\", \"weight\": 1}, {\"value\": \"y\", \"weight\": 2}]}]', prerequisites => '[{\"experiment\": \"e\", \"assigned\": true}]');
+             select ab_set_flag('g', '[{\"split\": [{\"value\": \"x\", \"weight\": 2}, {\"value\": \"y\", \"weight\": 1}]}]');
+             select ab_create_layer('l'); select ab_create_holdout('h', 10, layer => 'l');
+             select ab_create_experiment('s', sticky => true, layer => 'l', layer_percent => 50, prerequisites => '[{\"flag\": \"g\", \"values\": [\"x\", \"y\"]}]',
+                 targeting => '{\"not\": {\"operator\": \"in_segment\", \"values\": [\"both\"]}}');
+             select ab_start('s'); select ab_override('s', 'control', segment => 'list'), ab_override('s', 'treatment', 'u2');
+             select ab_expose('u' || n, 's') from generate_series(1, 60) n; select ab_set_weights('s', '{\"control\": 3, \"treatment\": 1}');
+             select ab_create_experiment('over'); select ab_start('over'); select ab_stop('over', ship => 'treatment');
              select ab_create_metric('purchases', 'buy', 'count'), ab_create_metric('spent', 'buy', 'sum'), ab_create_metric('bought', 'buy');
              select ab_add_metric('e', 'purchases', true), ab_add_metric('e', 'spent'), ab_add_metric('f', 'bought');
              select ab_expose('u' || n, 'e'), ab_expose(n, 'f') from generate_series(1, 60) n;

@@ -500,7 +500,7 @@ fn a_role_without_rights_is_answered_as_its_owner_is() {
     run(
         &mut owner,
         "select ab_create_experiment('x'); select ab_start('x');
-         create role powerless_caller; grant execute on function ab_assign(text, text), ab_assign_reason(text, text) to powerless_caller",
+         create role powerless_caller; grant execute on function ab_assign(text, text), ab_assign_reason(text, text, jsonb) to powerless_caller",
     );
     let expected = one(&mut owner, "select ab_assign('u', 'x')");
     let mut session = database.connect();
@@ -580,7 +580,9 @@ fn a_hostile_search_path_does_not_reach_the_load() {
          select public.ab_create_experiment('mine'::pg_catalog.text); select public.ab_start('mine'::pg_catalog.text); select public.ab_stop('mine'::pg_catalog.text);
          delete from ab.experiment where experiment operator(pg_catalog.=) 'mine'::pg_catalog.text;
          update ab.variant set weight = 2;
-         select public.ab_config_version(); select * from public.ab_config_documents()",
+         select public.ab_config_version(); select * from public.ab_config_changes();
+         select * from public.ab_assign_all('u'::pg_catalog.text); select public.ab_flag('u'::pg_catalog.text, 'f'::pg_catalog.text);
+         select public.ab_create_segment('mine'::pg_catalog.text, query => 'select ''u''::pg_catalog.text'); select public.ab_opt_out('o'::pg_catalog.text)",
     );
     // In SQL that the role itself wrote its own operators are its own business; nothing may have run as somebody else.
     let loot = one(

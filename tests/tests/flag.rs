@@ -1,0 +1,130 @@
+//! Feature flags as their owners make and change them, and what waits for what.
+
+use ab_tests::{Database, one, sql_error};
+use postgres::Client;
+
+fn run(client: &mut Client, statements: &str) {
+    client.batch_execute(statements).expect(statements);
+}
+
+fn code(client: &mut Client, statement: &str) -> String {
+    sql_error(client.batch_execute(statement)).code
+}
+
+fn document(client: &mut Client, flag: &str) -> String {
+    let query = format!("select document from ab_config_changes() where kind = 'flag' and key = '{flag}'");
+    one(client, &query).unwrap_or_default()
+}
+
+#[test]
+fn a_flag_has_the_values_its_kind_suggests() {
+    let mut client = Database::new().connect();
+    run(
+        &mut client,
+        r#"select ab_create_flag(k, k) from unnest('{boolean,string,number,json}'::text[]) k;
+           select ab_create_flag('given', 'string', '"on"', off_value => '"off"')"#,
+    );
+    let values = one(
+        &mut client,
+        "select string_agg(concat_ws(' ', flag, default_value, off_value, ab_flag('u', flag)), ', ' order by flag_id) from ab.flag",
+    );
+    assert_eq!(
+        values.as_deref(),
+        Some(
+            r#"boolean false false false, string "" "" "", number 0 0 0, json null null null, given "on" "off" "on""#
+        )
+    );
+    assert_eq!(one(&mut client, "select ab_flag('u', 'nowhere')"), None);
+}
+
+#[test]
+fn killing_a_flag_is_one_statement_and_so_is_reviving_it() {
+    let mut client = Database::new().connect();
+    run(&mut client, "select ab_create_flag('f', rules => '[{\"value\": true}]')");
+    let answer = |client: &mut Client| one(client, "select ab_flag_enabled('u', 'f')").unwrap();
+    assert_eq!(answer(&mut client), "t");
+    run(&mut client, "select ab_kill('f'), ab_kill('f')");
+    assert_eq!(answer(&mut client), "f");
+    assert!(document(&mut client, "f").contains(r#""killed": true"#));
+    run(&mut client, "select ab_revive('f')");
+    assert_eq!(answer(&mut client), "t");
+    run(&mut client, "update ab.flag set is_killed = true");
+    assert_eq!(one(&mut client, "select killed_at is not null from ab.flag").as_deref(), Some("t"));
+    assert_eq!(answer(&mut client), "f");
+    run(&mut client, "select ab_delete_flag('f')");
+    assert_eq!(document(&mut client, "f"), "");
+    let gone = "select count(*) from ab_config_changes(0) where kind = 'flag' and document is null";
+    assert_eq!(one(&mut client, gone).as_deref(), Some("1"));
+    assert_eq!(answer(&mut client), "f");
+}
+
+#[test]
+fn a_split_moves_as_few_users_as_it_must() {
+    let mut client = Database::new().connect();
+    let rules = |red: u32| {
+        format!(r#"[{{"split": [{{"value": "red", "weight": {red}}}, {{"value": "blue", "weight": 50}}]}}]"#)
+    };
+    run(
+        &mut client,
+        &format!(
+            "select ab_create_flag('f', 'string', rules => '{}'); create table kept as select n, ab_flag(n::text, 'f') as value from generate_series(1, 2000) n;
+             select ab_set_flag('f', '{}')",
+            rules(50),
+            rules(150)
+        ),
+    );
+    let moved = one(
+        &mut client,
+        "select string_agg(distinct format('%s %s', value, ab_flag(n::text, 'f')), ', ') from kept where value <> ab_flag(n::text, 'f')",
+    );
+    assert_eq!(moved.as_deref(), Some(r#""blue" "red""#), "nobody leaves what has grown");
+    for immutable in ["flag = 'g'", "kind = 'json'", "salt = 's'", "unit = 'account'"] {
+        assert_eq!(code(&mut client, &format!("update ab.flag set {immutable}")), "immutable", "{immutable}");
+    }
+}
+
+#[test]
+fn nothing_waits_for_itself() {
+    let mut client = Database::new().connect();
+    run(
+        &mut client,
+        r#"select ab_create_experiment('a'), ab_create_experiment('b');
+           select ab_create_flag('f', rules => '[{"experiment": "a", "values": {"control": false, "treatment": true}}]');
+           select ab_set_prerequisites('b', '[{"flag": "f", "values": [true]}]')"#,
+    );
+    for circle in [
+        r#"select ab_set_prerequisites('a', '[{"experiment": "b", "assigned": true}]')"#,
+        r#"update ab.experiment set prerequisites = '[{"flag": "f", "values": [true]}]' where experiment = 'a'"#,
+        r#"select ab_set_flag('f', prerequisites => '[{"experiment": "b", "variants": ["control"]}]')"#,
+        r#"select ab_set_flag('f', prerequisites => '[{"flag": "f", "values": [true]}]')"#,
+        r#"insert into ab.experiment (experiment, prerequisites) values ('c', '[{"experiment": "c", "assigned": false}]')"#,
+    ] {
+        let error = sql_error(client.batch_execute(circle));
+        assert_eq!(
+            (error.sqlstate.as_str(), error.code.as_str()),
+            ("22023", "prerequisite_cycle"),
+            "{circle}"
+        );
+    }
+    for (unknown, expected) in [
+        (
+            r#"update ab.experiment set prerequisites = '[{"experiment": "nowhere", "assigned": true}]'"#,
+            "experiment_not_found",
+        ),
+        (
+            r#"update ab.experiment set prerequisites = '[{"flag": "nowhere", "values": [true]}]'"#,
+            "flag_not_found",
+        ),
+        (
+            r#"update ab.flag set rules = '[{"when": {"operator": "in_segment", "values": ["nowhere"]}, "value": true}]'"#,
+            "segment_not_found",
+        ),
+        (r#"update ab.flag set rules = '[{"value": 1}]'"#, "invalid_flag"),
+        (
+            r#"insert into ab.flag (flag, default_value, off_value) values ('g', '1', 'false')"#,
+            "invalid_flag",
+        ),
+    ] {
+        assert_eq!(code(&mut client, unknown), expected, "{unknown}");
+    }
+}
