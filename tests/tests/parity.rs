@@ -145,7 +145,7 @@ fn ask_engine(
     context: Option<&RawValue>,
 ) -> (Experiments, Flags) {
     let context = context.map(JsonContext::new).unwrap_or_default();
-    let subject = Subject { user_id, context: &context, now: now_in_microseconds() };
+    let subject = Subject::new(user_id, &context, now_in_microseconds());
     let experiments = vectors.experiments.iter().map(|(key, _, _)| {
         let Some(experiment) = memory.experiment(key) else {
             return (None, Reason::NotFound.as_str().to_owned());

@@ -115,7 +115,7 @@ impl State {
     fn answer(&self, question: &Question) -> Answer {
         let context = RawValue::from_string(CONTEXTS[question.context].to_owned()).expect("JSON");
         let context = JsonContext::new(&context);
-        let subject = Subject { user_id: USERS[question.user], context: &context, now: 0 };
+        let subject = Subject::new(USERS[question.user], &context, 0);
         let of_thing = |thing: &Thing| match thing {
             Thing::Experiment(key) => match self.experiments.get(EXPERIMENTS[*key]) {
                 None => (None, Reason::NotFound.as_str().to_owned()),
