@@ -100,12 +100,34 @@ impl Decision {
 /// Whom and when a decision is about.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
-    /// The user's id; an unusable one is nobody's.
-    pub user_id: &'a str,
+    pub(crate) user_id: &'a str,
+    /// Whether that can be an id at all; one that cannot is nobody's.
+    has_id: bool,
     /// What is known about the user.
     pub context: &'a dyn Context,
     /// In microseconds since 1970, by the database's clock.
     pub now: i64,
+}
+
+impl<'a> Subject<'a> {
+    /// The user with this id, of whom `context` is known, at `now`.
+    #[inline]
+    pub fn new(user_id: &'a str, context: &'a dyn Context, now: i64) -> Subject<'a> {
+        Subject { user_id, has_id: event::is_user_id(user_id), context, now }
+    }
+
+    /// The same where the id is known to hold no NUL, as a text of PostgreSQL is: looking for one takes as long as
+    /// everything else that is done with an id but hashing it.
+    #[inline]
+    pub fn without_nul(user_id: &'a str, context: &'a dyn Context, now: i64) -> Subject<'a> {
+        let has_id = !user_id.is_empty() && user_id.len() <= event::MAX_USER_ID_BYTES;
+        Subject { user_id, has_id, context, now }
+    }
+
+    /// The same at another time.
+    pub fn at(self, now: i64) -> Subject<'a> {
+        Subject { now, ..self }
+    }
 }
 
 /// What is stored about the first variant of a user in a sticky experiment.
@@ -152,6 +174,8 @@ pub struct Evaluation<'a> {
     pub subject: Subject<'a>,
     /// Whom it asks.
     pub environment: &'a dyn Environment,
+    /// Asked for once, because every decision looks at it.
+    workspace: &'a Workspace,
     lookups: Cell<u32>,
     depth: Cell<u32>,
     unconfirmed: Cell<bool>,
@@ -165,6 +189,7 @@ impl<'a> Evaluation<'a> {
         Evaluation {
             subject,
             environment,
+            workspace: environment.workspace(),
             lookups: Cell::new(0),
             depth: Cell::new(0),
             unconfirmed: Cell::new(false),
@@ -194,7 +219,7 @@ impl<'a> Evaluation<'a> {
     #[inline]
     pub fn unit(&self, path: Option<&Path>) -> Option<Cow<'a, str>> {
         let Some(path) = path else {
-            return event::is_user_id(self.subject.user_id).then_some(Cow::Borrowed(self.subject.user_id));
+            return self.subject.has_id.then_some(Cow::Borrowed(self.subject.user_id));
         };
         let unit = match self.subject.context.attribute(path)? {
             Attribute::Text(text) => text,
@@ -211,7 +236,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn listed_in(&self, segment: &str) -> bool {
-        event::is_user_id(self.subject.user_id)
+        self.subject.has_id
             && self
                 .environment
                 .segment(segment)
@@ -221,7 +246,7 @@ impl<'a> Evaluation<'a> {
     /// Whether the workspace excludes the user, and by what.
     #[inline]
     pub(crate) fn exclusion(&self) -> Option<&'static str> {
-        let workspace = self.environment.workspace();
+        let workspace = self.workspace;
         if workspace.excludes_bots() {
             let path = [USER_AGENT.into()];
             if let Some(Attribute::Text(user_agent)) = self.subject.context.attribute(&path)
@@ -248,10 +273,7 @@ impl<'a> Evaluation<'a> {
             let segment = self.environment.segment(key)?;
             Some(match segment.rule() {
                 Some(rule) => self.matches(rule),
-                None => {
-                    event::is_user_id(self.subject.user_id)
-                        && self.environment.is_member(&segment, self.subject.user_id)
-                }
+                None => self.subject.has_id && self.environment.is_member(&segment, self.subject.user_id),
             })
         })
         .unwrap_or(false)

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use crate::allocation::{self, Range};
-use crate::bucket::{BUCKETS, bucket_after};
+use crate::bucket::{BUCKETS, Salt};
 use crate::context::{self, Path};
 use crate::decision::{Decision, Evaluation, FirstVariant, Reason};
 use crate::document::{ExperimentDocument, ExperimentKind, Status};
@@ -54,8 +54,8 @@ pub struct Experiment {
     starts_at: i64,
     ends_at: i64,
     traffic: Schedule,
-    traffic_prefix: Box<[u8]>,
-    variant_prefix: Box<[u8]>,
+    traffic_salt: Salt,
+    variant_salt: Salt,
     variants: Vec<Variant>,
     ranges: Vec<Range>,
     shipped: Option<usize>,
@@ -78,7 +78,7 @@ struct Extras {
 #[derive(Debug)]
 struct Layer {
     key: Box<str>,
-    prefix: Box<[u8]>,
+    salt: Salt,
     /// First bucket and the bucket after the last.
     slices: Box<[(u32, u32)]>,
 }
@@ -120,7 +120,6 @@ impl Experiment {
         {
             return Err(corrupt("it names a variant that it does not have"));
         }
-        let prefix = |salt: &str, stage: &str| format!("{salt}:{stage}:").into_bytes().into_boxed_slice();
         let mut extras = Extras {
             unit: match &document.unit {
                 Some(unit) => Some(context::path(unit).ok_or_else(|| corrupt("its unit is not a path"))?),
@@ -132,7 +131,7 @@ impl Experiment {
                 None => Box::default(),
             },
             layer: document.layer.map(|layer| Layer {
-                prefix: prefix(&layer.salt, "layer"),
+                salt: Salt::stage(&layer.salt, "layer"),
                 key: layer.key.into(),
                 slices: layer.slices.into(),
             }),
@@ -155,8 +154,8 @@ impl Experiment {
         Ok(Experiment {
             id: document.id,
             kind: document.kind,
-            traffic_prefix: prefix(&document.salt, "traffic"),
-            variant_prefix: prefix(&document.salt, stage),
+            traffic_salt: Salt::stage(&document.salt, "traffic"),
+            variant_salt: Salt::stage(&document.salt, stage),
             status: document.status,
             starts_at: document.starts_at.unwrap_or(i64::MIN),
             ends_at: document.ends_at.unwrap_or(i64::MAX),
@@ -298,8 +297,8 @@ impl Experiment {
     /// Whether a unit that is answered `natural` may have been answered otherwise earlier.
     fn may_differ(&self, sticky: &Sticky, natural: Decision, unit: &str) -> bool {
         match natural.reason {
-            Reason::Split => is_within(&sticky.contested, bucket_after(&self.variant_prefix, unit)),
-            Reason::Traffic => bucket_after(&self.traffic_prefix, unit) < sticky.traffic,
+            Reason::Split => is_within(&sticky.contested, self.variant_salt.bucket(unit)),
+            Reason::Traffic => self.traffic_salt.bucket(unit) < sticky.traffic,
             // A slice only grows: who is outside it now never was inside.
             Reason::Layer => false,
             // Attributes change, and so do rules and the size of a holdout.
@@ -329,7 +328,7 @@ impl Experiment {
             }
         }
         if let Some(layer) = &extras.layer {
-            let bucket = bucket_after(&layer.prefix, unit);
+            let bucket = layer.salt.bucket(unit);
             let inside = is_within(&layer.slices, bucket);
             evaluation.note("layer", !inside, || {
                 format!(
@@ -349,7 +348,7 @@ impl Experiment {
     fn split(&self, unit: &str, evaluation: &Evaluation<'_>) -> Decision {
         let traffic = self.traffic.at(evaluation.subject.now);
         if traffic < BUCKETS {
-            let bucket = bucket_after(&self.traffic_prefix, unit);
+            let bucket = self.traffic_salt.bucket(unit);
             let outside = bucket >= traffic;
             evaluation.note("traffic", outside, || {
                 format!(
@@ -361,7 +360,7 @@ impl Experiment {
                 return Decision::none(Reason::Traffic);
             }
         }
-        let bucket = bucket_after(&self.variant_prefix, unit);
+        let bucket = self.variant_salt.bucket(unit);
         let variant = self.owner(bucket);
         evaluation.note("split", true, || {
             format!("bucket {bucket} belongs to variant \"{}\"", self.variants[variant].key)
@@ -421,7 +420,7 @@ impl Experiment {
             if !holdout.is_holdout() || !holdout.is_running(evaluation.subject.now) {
                 return None;
             }
-            let arm = &holdout.variants[holdout.owner(bucket_after(&holdout.variant_prefix, unit))].key;
+            let arm = &holdout.variants[holdout.owner(holdout.variant_salt.bucket(unit))].key;
             held_out = arm == HELD_OUT;
             Some((key.as_ref(), arm.clone()))
         })
@@ -507,7 +506,7 @@ mod tests {
     }
 
     fn decide(experiment: &Experiment, user_id: &str, now: i64) -> Decision {
-        experiment.decide(&Evaluation::new(Subject { user_id, context: &(), now }, &Memory::new()))
+        experiment.decide(&Evaluation::new(Subject::new(user_id, &(), now), &Memory::new()))
     }
 
     const RUNNING: &str = r#"{"id":1,"workspace":"default","key":"t","name":null,"salt":"t","status":"running","starts_at":10,

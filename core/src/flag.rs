@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::allocation::{self, Range, layout, parts_per_million};
-use crate::bucket::{BUCKETS, bucket_after};
+use crate::bucket::{BUCKETS, Salt};
 use crate::context::{self, Path, number};
 use crate::decision::Evaluation;
 use crate::document::{FlagDocument, FlagKind};
@@ -81,8 +81,8 @@ pub struct Flag {
     kind: FlagKind,
     unit: Option<Path>,
     is_killed: bool,
-    rollout_prefix: Box<[u8]>,
-    variant_prefix: Box<[u8]>,
+    rollout_salt: Salt,
+    variant_salt: Salt,
     default: Box<RawValue>,
     off: Box<RawValue>,
     prerequisites: Box<[Prerequisite]>,
@@ -176,10 +176,9 @@ impl Flag {
                 }
             }
         }
-        let prefix = |stage: &str| format!("{}:{stage}:", document.salt).into_bytes().into_boxed_slice();
         Ok(Flag {
-            rollout_prefix: prefix("rollout"),
-            variant_prefix: prefix("variant"),
+            rollout_salt: Salt::stage(&document.salt, "rollout"),
+            variant_salt: Salt::stage(&document.salt, "variant"),
             prerequisites: match &document.prerequisites {
                 Some(prerequisites) => Prerequisite::compile(&what, prerequisites.get())?,
                 None => Box::default(),
@@ -258,7 +257,7 @@ impl Flag {
         let share = rule.share.at(now);
         if share < BUCKETS {
             let unit = evaluation.unit(self.unit.as_ref()).ok_or("finds no unit to go by")?;
-            if bucket_after(&self.rollout_prefix, &unit) >= share {
+            if self.rollout_salt.bucket(&unit) >= share {
                 return Err("is for a share of users without this one");
             }
         }
@@ -269,7 +268,7 @@ impl Flag {
             }
             Serve::Split { values, ranges } => {
                 let unit = evaluation.unit(self.unit.as_ref()).ok_or("finds no unit to go by")?;
-                let bucket = bucket_after(&self.variant_prefix, &unit);
+                let bucket = self.variant_salt.bucket(&unit);
                 let range = ranges.partition_point(|range| range.to <= bucket);
                 Ok((Cow::Borrowed(&values[ranges[range].variant]), FlagReason::Split))
             }

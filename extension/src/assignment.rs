@@ -58,8 +58,11 @@ row_function!(
 struct Site {
     /// The statement for which it holds.
     serial: u64,
-    workspace: Vec<u8>,
+    /// The number of [`workspace::changes`] before it.
+    workspace_changes: u64,
     key: Vec<u8>,
+    /// Whether this place in the query can name no other experiment.
+    is_constant: bool,
     experiment: Option<Arc<Experiment>>,
     settings: Option<Arc<Workspace>>,
 }
@@ -88,7 +91,7 @@ fn assign_at(call: &Call, user_id: &str, site: &RefCell<Site>) -> pg_sys::Datum 
     });
     let context: &dyn Context = context.as_ref().map_or(&(), |context| context);
     let session = Session { workspace: settings };
-    let subject = Subject { user_id, context, now: statement::started_at() };
+    let subject = Subject::without_nul(user_id, context, statement::started_at());
     let decision = experiment.decide(&Evaluation::new(subject, &session));
     match decision.variant {
         Some(variant) => call.return_text(&experiment.variants()[variant].key),
@@ -103,22 +106,24 @@ fn site_for<'s>(site: &'s RefCell<Site>, call: &Call) -> std::cell::Ref<'s, Site
     {
         let known = site.borrow();
         if known.serial == serial
-            && known.key == call.bytes(1)
-            && workspace::with_current(|current| known.workspace == current)
+            && known.workspace_changes == workspace::changes()
+            && (known.is_constant || known.key == call.bytes(1))
         {
             return known;
         }
     }
-    look_up(site, serial, call.text(1));
+    look_up(site, serial, call);
     site.borrow()
 }
 
 #[cold]
-fn look_up(site: &RefCell<Site>, serial: u64, key: &str) {
+fn look_up(site: &RefCell<Site>, serial: u64, call: &Call) {
+    let key = call.text(1);
     // Looking up may run SQL, in which this place is not met again: the site is borrowed only once that is over.
     let found = Site {
         serial,
-        workspace: workspace::with_current(<[u8]>::to_vec),
+        workspace_changes: workspace::changes(),
+        is_constant: call.is_constant(1),
         key: key.as_bytes().to_vec(),
         experiment: configuration::find(key),
         settings: Some(configuration::workspace()),
@@ -156,7 +161,7 @@ pub fn subject<'a>(user_id: Option<&'a str>, context: Option<&'a JsonbContext<'a
         Some(context) => context,
         None => &(),
     };
-    Subject { user_id: user_id.unwrap_or_default(), context, now: statement::started_at() }
+    Subject::without_nul(user_id.unwrap_or_default(), context, statement::started_at())
 }
 
 /// Every experiment that gives the user a variant, by key; the configuration as JSON text.

@@ -63,7 +63,7 @@ impl Call {
     }
 
     /// The bytes of a text argument; none where it is NULL.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self, index: usize) -> &[u8] {
         let Some(datum) = self.argument(index) else { return &[] };
         // SAFETY: the argument is declared as text. What is stored plainly is read where it is, anything else is unpacked
@@ -90,6 +90,23 @@ impl Call {
             unsafe { std::str::from_utf8_unchecked(bytes) }
         } else {
             std::str::from_utf8(bytes).unwrap_or_default()
+        }
+    }
+
+    /// Whether this place in the query has a constant for an argument, so that it is the same in every call from there.
+    pub fn is_constant(&self, index: usize) -> bool {
+        // SAFETY: `flinfo` is null or lives as long as the query, and so does the expression it is called by.
+        unsafe {
+            let place = (*self.info).flinfo;
+            if place.is_null()
+                || (*place).fn_expr.is_null()
+                || !pgrx::is_a((*place).fn_expr, pg_sys::NodeTag::T_FuncExpr)
+            {
+                return false;
+            }
+            let arguments = (*(*place).fn_expr.cast::<pg_sys::FuncExpr>()).args;
+            let argument = pg_sys::list_nth(arguments, index as c_int).cast::<pg_sys::Node>();
+            pgrx::is_a(argument, pg_sys::NodeTag::T_Const)
         }
     }
 

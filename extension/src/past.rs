@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ab_core::decision::{Environment, Evaluation, FirstVariant, Reason, Subject};
+use ab_core::decision::{Environment, Evaluation, FirstVariant, Reason};
 use ab_core::experiment::Experiment;
 use ab_core::flag::Flag;
 use ab_core::segment::Segment;
@@ -39,7 +39,7 @@ fn ab_as_of(
     let key = past.workspace_key.clone();
     let past = Past { settings: past.document(&key).unwrap_or_default(), ..past };
     let now = past.at.saturating_add(POSTGRES_EPOCH);
-    let subject = Subject { now, ..crate::assignment::subject(user_id, context.as_ref()) };
+    let subject = crate::assignment::subject(user_id, context.as_ref()).at(now);
     let (variant, reason) = match past.experiment(experiment.unwrap_or_default()) {
         None => (None, Reason::NotFound),
         Some(found) => {

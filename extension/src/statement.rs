@@ -21,10 +21,15 @@ struct Statement {
     is_parallel: bool,
 }
 
-thread_local! {
-    /// The last statement seen, and how many there were: one variable, because every row looks at both.
-    static LAST: Cell<(Option<Statement>, u64)> = const { Cell::new((None, 0)) };
-}
+/// The last statement seen, and how many there were. A plain static, because a backend is one thread and every row looks
+/// here: finding the variable of a thread takes longer than reading it.
+static LAST: OneThread<(Option<Statement>, u64)> = OneThread(Cell::new((None, 0)));
+
+struct OneThread<T>(Cell<T>);
+
+// SAFETY: PostgreSQL runs the functions of an extension on the only thread of its process.
+#[expect(unsafe_code, reason = "a static must be for all threads")]
+unsafe impl<T> Sync for OneThread<T> {}
 
 #[expect(
     unsafe_code,
@@ -51,7 +56,7 @@ pub fn started_at() -> i64 {
 #[inline]
 pub fn serial() -> u64 {
     let statement = current();
-    let (last, serial) = LAST.get();
+    let (last, serial) = LAST.0.get();
     if last == Some(statement) {
         return serial;
     }
@@ -60,7 +65,7 @@ pub fn serial() -> u64 {
     unsafe {
         pg_sys::AcceptInvalidationMessages()
     };
-    LAST.set((Some(statement), serial + 1));
+    LAST.0.set((Some(statement), serial + 1));
     serial + 1
 }
 

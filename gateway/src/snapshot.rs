@@ -421,7 +421,7 @@ mod tests {
     }
 
     fn subject(user_id: &str) -> Subject<'_> {
-        Subject { user_id, context: &(), now: 0 }
+        Subject::new(user_id, &(), 0)
     }
 
     fn answers(snapshot: &Snapshot, key: &str) -> Vec<serde_json::Value> {

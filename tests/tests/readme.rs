@@ -1,4 +1,4 @@
-//! What the README tells people to paste does what it says.
+//! What the README and the documents tell people to paste does what they say.
 
 use std::process::Command;
 
@@ -7,10 +7,16 @@ use ab_tests::{Database, cluster};
 
 const README: &str = include_str!("../../README.md");
 
-/// The fenced blocks of one language, in order.
+const ASSIGNMENT: &str = include_str!("../../docs/assignment.md");
+
+/// The fenced blocks of one language in the README, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
+    blocks_of(README, language)
+}
+
+fn blocks_of(document: &'static str, language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
-    README.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().expect("an end")).collect()
+    document.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().expect("an end")).collect()
 }
 
 #[test]
@@ -36,6 +42,16 @@ fn every_other_sql_block_runs() {
         cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
     }
     cluster().psql(&database, "drop owned by shop; drop role shop").expect("the role can go");
+}
+
+#[test]
+fn the_sql_of_the_document_on_assignment_runs() {
+    let database = bare_database("document_on_assignment");
+    let scripts = blocks_of(ASSIGNMENT, "sql");
+    assert!(scripts.len() > 10);
+    for (index, script) in scripts.into_iter().enumerate() {
+        cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn decide(gateway: &Gateway, json: &[u8], known: &Known) -> Result<Decided, Prob
     let user_id = request.user_id.as_ref().map_or("", |text| &text.0);
     let view = View::new(snapshot, known);
     let mut deciding = Deciding {
-        subject: Subject { user_id, context: &context, now: gateway.clock.now() },
+        subject: Subject::new(user_id, &context, gateway.clock.now()),
         view: &view,
         exposures: request.expose.unwrap_or_default().then(Vec::new),
         unconfirmed: String::new(),

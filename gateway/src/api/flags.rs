@@ -250,8 +250,7 @@ fn with_snapshot(
     };
     let context = LazyContext::new(user.context);
     // An empty id is nobody's.
-    let subject =
-        Subject { user_id: user.id.unwrap_or_default(), context: &context, now: gateway.clock.now() };
+    let subject = Subject::new(user.id.unwrap_or_default(), &context, gateway.clock.now());
     let view = View::new(snapshot, known);
     let mut evaluating = Evaluating { subject, view: &view, unconfirmed: String::new() };
     let json = evaluate(snapshot, &mut evaluating)?;
