@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import xxhash
 
-from rule import comparable, holds, parse, same, time
+from rule import comparable, holds, parse, time
 
 BUCKETS = 1_000_000
 NOW = time("2026-01-01")
@@ -120,13 +120,15 @@ class Flag:
         self.change(rules)
 
     def change(self, rules):
-        """A split goes on from the one in its place."""
+        """A split goes on from that of the same audience, best in its place, else from the one in its place."""
         histories = []
         for index, rule in enumerate(rules):
             history = ()
             if "split" in rule:
-                if index < len(self.rules) and "split" in self.rules[index]:
-                    history = self.histories[index]
+                before = [other for other in range(len(self.rules)) if "split" in self.rules[other]]
+                before.sort(key=lambda other: (self.rules[other].get("when") != rule.get("when"), other != index))
+                if before and (before[0] == index or self.rules[before[0]].get("when") == rule.get("when")):
+                    history = self.histories[before[0]]
                 history += (tuple((name(part["value"]), part["weight"]) for part in rule["split"]),)
             histories.append(history)
         self.rules, self.histories = list(rules), histories
@@ -235,7 +237,8 @@ class Request:
             holdout = self.workspace.experiments[key]
             if holdout.runs() and holdout.owner(unit) == "holdout":
                 return None, "holdout"
-        if asked.layer is not None:
+        # A holdout is only limited to its layer.
+        if asked.layer is not None and asked.kind != "holdout":
             number = bucket(self.workspace.layers[asked.layer]["salt"], "layer", unit)
             if not any(start <= number < end for start, end in asked.slices):
                 return None, "layer"

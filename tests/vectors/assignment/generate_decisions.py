@@ -152,6 +152,7 @@ def take(key, layer, percent):
         for from_bucket, to_bucket in other.slices if other.layer == layer else []:
             free[from_bucket:to_bucket] = [False] * (to_bucket - from_bucket)
     missing = share(percent) - sum(end - first for first, end in joining.slices)
+    assert sum(free) >= missing
     for number in [number for number in range(decide.BUCKETS) if free[number]][:missing]:
         if joining.slices and joining.slices[-1][1] == number:
             joining.slices[-1][1] = number + 1
@@ -382,7 +383,7 @@ layer("pricing", salt="pricing_2026")
 layer("accounts", unit="account.id")
 run("price_a", layer="pricing", layer_percent=20)
 create("price_b")
-join("price_b", "pricing", 30)
+join("price_b", "pricing", 20)
 start("price_b")
 join("price_a", "pricing", 35.5)
 create("price_c", traffic=50)
@@ -391,7 +392,7 @@ join("price_c", "pricing", from_bucket=990_000, to_bucket=1_000_000)
 start("price_c")
 run("price_d", layer="pricing", layer_percent=20)
 stop("price_d")
-run("price_e", layer="pricing", layer_percent=25, targeting=condition("country", "exists"))
+run("price_e", layer="pricing", layer_percent=15, targeting=condition("country", "exists"))
 run("price_f", layer="pricing", layer_percent=1)
 stop("price_f", ship="treatment")
 run("account_a", layer="accounts", layer_percent=40, unit="account.id")
@@ -460,6 +461,10 @@ flag("colour_second", "string", rules=[{"when": within("staff"), "value": "gold"
 set_flag("colour_second", rules=[{"when": within("beta"), "value": "gold"}, {"split": [{"value": "green", "weight": 1}, {"value": "red", "weight": 8}]}], default_value="grey")
 flag("colour_elsewhere", "string", rules=[{"split": COLOURS}])
 set_flag("colour_elsewhere", rules=[{"when": within("beta"), "value": "gold"}, {"split": [{"value": "green", "weight": 1}, {"value": "red", "weight": 8}]}])
+flag("colour_twice", "string", rules=[{"percent": 30, "split": COLOURS}, {"split": COLOURS[:2]}])
+for red, green in [(5, 1), (1, 1), (3, 1)]:
+    set_flag("colour_twice", rules=[{"percent": 30, "split": COLOURS}, {"split": [{"value": "red", "weight": red}, {"value": "green", "weight": green}]}])
+set_flag("colour_twice", rules=[{"when": within("beta"), "split": COLOURS}, {"split": [{"value": "red", "weight": 1}, {"value": "green", "weight": 2}]}])
 flag("split_account", "number", unit="account.id", rules=[{"split": [{"value": 1, "weight": 1}, {"value": Decimal("2.5"), "weight": 3}]}, {"percent": 100, "when": within("nz"), "value": 7}])
 flag("split_json", "json", rules=[{"split": [{"value": {"a": 1}, "weight": 1}, {"value": None, "weight": 1}, {"value": [True, "x"], "weight": 2}]}])
 flag("null", "json", default_value=1, rules=[{"when": within("nz"), "value": None}])
