@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::decision::{Evaluation, Reason};
 use crate::error::{Code, Error};
-use crate::key;
+use crate::{context, key};
 
 /// More than this are a mistake.
 const MAX_PREREQUISITES: usize = 32;
@@ -141,13 +141,25 @@ impl Prerequisite {
 }
 
 fn is_same(wanted: &Value, given: &RawValue) -> bool {
-    match (wanted, serde_json::from_str::<Value>(given.get())) {
-        // 1 and 1.0 are the same number.
-        (Value::Number(wanted), Ok(Value::Number(given))) => {
-            wanted == &given || wanted.as_f64() == given.as_f64()
+    serde_json::from_str(given.get()).is_ok_and(|given| is_equal(wanted, &given))
+}
+
+/// Whether two values are the same JSON; 1 and 1.0 are the same number, at any depth.
+fn is_equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left == right
+                || context::number(&left.to_string())
+                    .is_some_and(|left| context::number(&right.to_string()) == Some(left))
         }
-        (wanted, Ok(given)) => *wanted == given,
-        (_, Err(_)) => false,
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_equal(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, left)| right.get(name).is_some_and(|right| is_equal(left, right)))
+        }
+        (left, right) => left == right,
     }
 }
 

@@ -194,7 +194,7 @@ begin
             when not x.is_sticky then '{}'
             else jsonb_build_object('sticky', jsonb_build_object(
                 'contested', coalesce(history.contested, '[]'),
-                'traffic', (greatest(x.traffic, history.traffic, planned.traffic) * 10000)::integer
+                'traffic', (x.widest_traffic * 10000)::integer
             ))
         end
         || case when x.shipped_variant is null then '{}' else jsonb_build_object('shipped', array_position(arms.keys, x.shipped_variant::text) - 1) end
@@ -244,18 +244,11 @@ begin
         where b.experiment_id = x.experiment_id
     ) bound
     cross join lateral (
-        select
-            max(p.traffic) as traffic,
-            (select jsonb_agg(jsonb_build_array(lower(u.moved), upper(u.moved)) order by u.moved) from unnest(range_agg(p.moved)) u (moved)) as contested
+        select (select jsonb_agg(jsonb_build_array(lower(u.moved), upper(u.moved)) order by u.moved) from unnest(range_agg(p.moved)) u (moved)) as contested
         from ab.phase p
         where x.is_sticky
             and p.experiment_id = x.experiment_id
-    ) history
-    cross join lateral (
-        select max((s.step ->> 'percent')::numeric) as traffic
-        from jsonb_array_elements(x.schedule) s (step)
-        where x.is_sticky
-    ) planned;
+    ) history;
 end
 $$;
 

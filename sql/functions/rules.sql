@@ -79,6 +79,19 @@ $$;
 
 comment on function ab_internal.session_role() is 'the role that the session speaks as, also within functions that run with the owner''s rights';
 
+create or replace function ab_internal.widest_traffic(before numeric, traffic numeric, schedule jsonb)
+    returns numeric
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select greatest($1, $2, max((s.step ->> 'percent')::numeric))
+    from jsonb_array_elements($3) s (step)
+$$;
+
+comment on function ab_internal.widest_traffic(numeric, numeric, jsonb) is 'the greatest percentage of an experiment, which was this before, now that its traffic and its schedule are these';
+
 create or replace function ab_internal.experiment_before()
     returns trigger
     language plpgsql
@@ -110,6 +123,7 @@ begin
         perform ab_internal.check_rule(format('targeting of experiment "%s"', new.experiment), new.targeting::text) where new.targeting is not null;
         perform ab_internal.check_prerequisites(format('prerequisites of experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
         perform ab_internal.check_schedule(format('schedule of experiment "%s"', new.experiment), new.schedule::text) where new.schedule <> '[]';
+        new.widest_traffic := ab_internal.widest_traffic(new.widest_traffic, new.traffic, new.schedule);
         return new;
     end if;
     if (new.experiment_id, new.workspace_id, new.experiment) is distinct from (old.experiment_id, old.workspace_id, old.experiment)
@@ -164,6 +178,7 @@ begin
             new.stopped_at := clock_timestamp();
         end if;
     end if;
+    new.widest_traffic := ab_internal.widest_traffic(case when old.status <> 'draft' then old.widest_traffic end, new.traffic, new.schedule);
     return new;
 end
 $$;

@@ -51,6 +51,7 @@ create table ab.experiment (
     targeting jsonb,
     prerequisites jsonb not null default '[]',
     is_sticky boolean not null default false,
+    widest_traffic numeric(7, 4) not null default 0,
     minimum_share numeric(7, 4) not null default 5
         constraint experiment_minimum_share_check check (minimum_share between 0 and 50),
     layer_id integer references ab.layer,
@@ -101,6 +102,8 @@ comment on column ab.experiment.layer_id is 'the layer to whose experiments a ho
 comment on column ab.experiment.shipped_variant is 'what everybody is given after the stop';
 
 comment on column ab.experiment.salt is 'root of every hash of this experiment; its key unless given; fixed once started';
+
+comment on column ab.experiment.widest_traffic is 'the greatest percentage that ever took part or is planned to: who is outside it can have no variant to keep';
 
 comment on column ab.experiment.traffic is 'percent of users who take part';
 
