@@ -187,6 +187,7 @@ fn assign_all(
 }
 
 /// What showing an experiment to a user amounts to: the answer, and what is to be recorded with it.
+#[expect(clippy::type_complexity, reason = "the shape of a SQL function")]
 #[pg_extern]
 fn exposures(
     user_id: Option<&str>,
