@@ -327,7 +327,9 @@ fn change(random: &mut StdRng) -> String {
         8 => format!("select ab_resume('{e}')"),
         9 if random.random_bool(0.5) => format!("select ab_stop('{e}', ship => '{v}')"),
         9 => format!("select ab_stop('{e}')"),
-        10 => format!("delete from ab.experiment where experiment = '{e}' and status in ('draft', 'stopped')"),
+        10 => {
+            format!("delete from ab.experiment where experiment = '{e}' and status in ('draft', 'stopped')")
+        }
         11 | 12 => format!("select ab_set_traffic('{e}', {})", random.random_range(0..=100)),
         13 | 14 => format!(
             r#"select ab_set_weights('{e}', '{{"a": {}, "b": {}, "c": 1}}')"#,
@@ -363,7 +365,9 @@ fn change(random: &mut StdRng) -> String {
         28 => format!("select ab_kill('{f}')"),
         29 => format!("select ab_revive('{f}')"),
         30 if random.random_bool(0.2) => format!("select ab_delete_flag('{f}')"),
-        30 => format!("select ab_set_prerequisites('e7', '[{{\"flag\": \"{f}\", \"values\": [\"on\", \"v1\"]}}]')"),
+        30 => format!(
+            "select ab_set_prerequisites('e7', '[{{\"flag\": \"{f}\", \"values\": [\"on\", \"v1\"]}}]')"
+        ),
         31 => match random.random_range(0..3) {
             0 => format!("select ab_opt_out('{u}')"),
             1 => format!("select ab_opt_in('{u}')"),
@@ -374,15 +378,16 @@ fn change(random: &mut StdRng) -> String {
 }
 
 /// Runs one transaction of random changes; its commit with the transaction's id, if it changed the configuration.
-fn transaction(client: &mut Client, random: &mut StdRng, clock: Instant) -> Result<Option<(Commit, String)>, postgres::Error> {
+fn transaction(
+    client: &mut Client,
+    random: &mut StdRng,
+    clock: Instant,
+) -> Result<Option<(Commit, String)>, postgres::Error> {
     client.batch_execute("begin")?;
     for _ in 0..*[1, 1, 1, 2, 3, 5].choose(random).expect("a number") {
         client.batch_execute("savepoint s")?;
         let statement = change(random);
-        let t = Instant::now();
-        let r = client.batch_execute(&statement);
-        if t.elapsed() > Duration::from_millis(100) { println!("SLOW {:?} {statement}", t.elapsed()); }
-        match r {
+        match client.batch_execute(&statement) {
             Ok(()) if random.random_ratio(1, 8) => client.batch_execute("rollback to savepoint s")?,
             Ok(()) if random.random_bool(0.5) => client.batch_execute("release savepoint s")?,
             Ok(()) => {}
@@ -416,7 +421,12 @@ fn is_to_be_repeated(error: &postgres::Error) -> bool {
     error.code().is_some_and(|code| matches!(code.code(), "40P01" | "40001" | "55P03"))
 }
 
-fn write(database: &Database, seed: u64, clock: Instant, is_over: &AtomicBool) -> (Vec<(Commit, String)>, u32) {
+fn write(
+    database: &Database,
+    seed: u64,
+    clock: Instant,
+    is_over: &AtomicBool,
+) -> (Vec<(Commit, String)>, u32) {
     let mut client = database.connect();
     let mut random = StdRng::seed_from_u64(seed);
     let (mut commits, mut repeated) = (Vec::new(), 0);
@@ -490,7 +500,9 @@ fn ask_in_sql(database: &Database, seed: u64, clock: Instant, is_over: &AtomicBo
             }
         }
         if kind.is_some() {
-            client.batch_execute(if random.random_bool(0.5) { "commit" } else { "rollback" }).expect("an end");
+            client
+                .batch_execute(if random.random_bool(0.5) { "commit" } else { "rollback" })
+                .expect("an end");
         }
         if random.random_ratio(1, 100) {
             client = database.connect();
@@ -556,7 +568,10 @@ fn history(client: &mut Client, first_version: i64, commits: Vec<(Commit, String
     }
     let mut members: HashMap<String, Vec<(i64, String, bool)>> = HashMap::new();
     for row in client
-        .query("select changed_in::text, segment_id::bigint, user_id, is_member from member_log order by n", &[])
+        .query(
+            "select changed_in::text, segment_id::bigint, user_id, is_member from member_log order by n",
+            &[],
+        )
         .expect("the members")
     {
         members.entry(row.get(0)).or_default().push((row.get(1), row.get(2), row.get(3)));
@@ -578,7 +593,11 @@ fn history(client: &mut Client, first_version: i64, commits: Vec<(Commit, String
             let (commit, transaction) = commits.remove(&version).expect("a commit for each version");
             for (segment, user, is_member) in members.remove(&transaction).unwrap_or_default() {
                 let list = Arc::make_mut(state.members.entry(segment).or_default());
-                if is_member { list.insert(user) } else { list.remove(&user) };
+                if is_member {
+                    list.insert(user)
+                } else {
+                    list.remove(&user)
+                };
             }
             commit
         };
@@ -630,9 +649,8 @@ fn every_answer_is_that_of_a_committed_state_in_force() {
     thread::scope(|scope| {
         let (database, is_over, url) = (&database, &is_over, url.as_str());
         let start = |offset: u64| seed.wrapping_add(offset);
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|n| scope.spawn(move || write(database, start(n), clock, is_over)))
-            .collect();
+        let writers: Vec<_> =
+            (0..WRITERS).map(|n| scope.spawn(move || write(database, start(n), clock, is_over))).collect();
         let sessions: Vec<_> = (0..SESSIONS)
             .map(|n| scope.spawn(move || ask_in_sql(database, start(100 + n), clock, is_over)))
             .collect();
@@ -672,7 +690,8 @@ fn every_answer_is_that_of_a_committed_state_in_force() {
         }
     }
     staleness.sort_unstable();
-    let percentile = |share: usize| staleness.get(staleness.len() * share / 1000).copied().unwrap_or_default();
+    let percentile =
+        |share: usize| staleness.get(staleness.len() * share / 1000).copied().unwrap_or_default();
     println!(
         "{} states, {repeated} transactions repeated, {} answers in SQL, {} over HTTP; behind over HTTP: p99 {:?}, p99.9 {:?}, most {:?}; reasons {seen:?}",
         history.states.len(),
@@ -688,7 +707,9 @@ fn every_answer_is_that_of_a_committed_state_in_force() {
         unexplained.len(),
         unexplained.iter().take(5).cloned().collect::<String>()
     );
-    for reason in ["split", "traffic", "not_targeted", "override", "opted_out", "layer", "killed", "rule", "shipped"] {
+    for reason in
+        ["split", "traffic", "not_targeted", "override", "opted_out", "layer", "killed", "rule", "shipped"]
+    {
         assert!(seen.contains_key(reason), "the torture never came to {reason}");
     }
     assert!(history.states.len() > 50 && in_sql.len() > 1_000 && over_http.len() > 100);
