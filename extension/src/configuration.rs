@@ -43,6 +43,9 @@ pub trait Published: Sized {
 /// What is known of one workspace.
 #[derive(Default)]
 pub struct Known {
+    /// The version of the configuration when the first of this was loaded, empty before; all the rest is loaded as it was
+    /// then, so that no statement is answered by half of a change.
+    version: String,
     settings: Entries<Workspace>,
     experiments: Entries<Experiment>,
     flags: Entries<Flag>,
@@ -185,13 +188,14 @@ pub fn live_experiments() -> Arc<[Arc<Experiment>]> {
     }
     let workspace = workspace::current();
     prepare_to_load();
-    let documents = owner::first_text(
-        c"select ab_internal.current_documents($1, $2)",
-        &[&workspace, Experiment::KIND],
+    let loaded = owner::first_text(
+        c"select ab_internal.current_documents($1, $2, $3)",
+        &[&workspace, Experiment::KIND, &known_version()],
         false,
     );
+    let (version, documents) = versioned(loaded.as_deref());
     let documents: Vec<Box<RawValue>> =
-        documents.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        documents.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let mut live: Vec<Arc<Experiment>> = documents
         .iter()
         .filter_map(|document| compile::<Experiment>(document.get()))
@@ -202,6 +206,7 @@ pub fn live_experiments() -> Arc<[Arc<Experiment>]> {
     let live: Arc<[Arc<Experiment>]> = live.into();
     COPY.with_borrow_mut(|copy| {
         if copy.workspace == workspace.as_bytes() {
+            copy.known.loaded_at(version);
             copy.known.live = Some(Arc::clone(&live));
         }
     });
@@ -243,6 +248,12 @@ impl Copy {
 }
 
 impl Known {
+    fn loaded_at(&mut self, version: &str) {
+        if self.version.is_empty() {
+            version.clone_into(&mut self.version);
+        }
+    }
+
     fn len(&self) -> usize {
         self.settings.len() + self.experiments.len() + self.flags.len() + self.segments.len()
     }
@@ -252,13 +263,17 @@ impl Known {
 fn load<T: Published>(key: &str) -> Option<Arc<T>> {
     let workspace = workspace::current();
     prepare_to_load();
-    let document = owner::first_text(
-        c"select ab_internal.current_document($1, $2, $3)",
-        &[&workspace, T::KIND, key],
+    let loaded = owner::first_text(
+        c"select ab_internal.current_document($1, $2, $3, $4)",
+        &[&workspace, T::KIND, key, &known_version()],
         false,
     );
-    let entry: Option<Arc<T>> = document.and_then(|json| compile(&json)).map(Arc::new);
+    let (version, document) = versioned(loaded.as_deref());
+    let entry: Option<Arc<T>> = document.and_then(compile).map(Arc::new);
     COPY.with_borrow_mut(|copy| {
+        if copy.workspace == workspace.as_bytes() {
+            copy.known.loaded_at(version);
+        }
         // For the rest of this statement in any case, so that all of it is answered alike. The entries are of a generation
         // from before the snapshot: a change that has arrived since makes the next statement drop them.
         let has_room = entry.is_some() || copy.len() < MOST_ENTRIES;
@@ -267,6 +282,17 @@ fn load<T: Published>(key: &str) -> Option<Arc<T>> {
         }
     });
     entry
+}
+
+/// The version that whatever is loaded next must be of; empty where nothing is known yet and the newest is good.
+fn known_version() -> String {
+    COPY.with_borrow(|copy| copy.known.version.clone())
+}
+
+/// What was loaded, as the version it was found under and the document.
+fn versioned(loaded: Option<&str>) -> (&str, Option<&str>) {
+    let (version, document) = loaded.and_then(|loaded| loaded.split_once('\n')).unwrap_or_default();
+    (version, Some(document).filter(|document| !document.is_empty()))
 }
 
 /// Notes what a load of configuration under way means for what is kept of it.

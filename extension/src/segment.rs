@@ -1,8 +1,8 @@
 //! Runs the query of a segment as its owner, and lets it do nothing but read.
 //!
 //! The privileges are those of whoever wrote the query, whoever refreshes it, as with a materialized view. It is held to
-//! one SELECT without volatile functions; and while it runs the transaction is read-only, so that what a function calls
-//! inside cannot write either.
+//! one SELECT without volatile functions; while it runs the transaction is read-only, so that what a function calls
+//! inside cannot write either; and settings that such a function changes end with it.
 
 use std::ffi::{CStr, CString};
 
@@ -41,6 +41,7 @@ fn segment_query(query: &str, owner_role: &str) -> Result<SetOfIterator<'static,
     }
     let outcome = PgTryBuilder::new(|| {
         let _identity = Identity::assume(owner);
+        let _settings = Settings::keep();
         let _only_reading = OnlyReading::begin();
         read(&text)
     })
@@ -177,6 +178,30 @@ impl Drop for OnlyReading {
         #[expect(unsafe_code, reason = "variable of the server")]
         unsafe {
             pg_sys::XactReadOnly = self.before
+        };
+    }
+}
+
+/// The settings of the session, given back when this goes out of scope, also by an error. Whoever refreshes a segment
+/// would otherwise go on with a search path that its owner chose.
+struct Settings {
+    level: i32,
+}
+
+impl Settings {
+    fn keep() -> Settings {
+        // SAFETY: counts a level up; as PostgreSQL does before it runs maintenance code of another owner.
+        #[expect(unsafe_code, reason = "call into the server")]
+        Settings { level: unsafe { pg_sys::NewGUCNestLevel() } }
+    }
+}
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        // SAFETY: the level was opened by `keep` and is open still: nothing that runs in between ends a transaction.
+        #[expect(unsafe_code, reason = "call into the server")]
+        unsafe {
+            pg_sys::AtEOXact_GUC(false, self.level)
         };
     }
 }

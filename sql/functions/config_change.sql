@@ -437,28 +437,30 @@ end
 $$;
 
 -- What the library asks when it loads something (extension/src/configuration.rs): text in, text out.
-create or replace function ab_internal.current_document(workspace text, kind text, key text)
+create or replace function ab_internal.current_document(workspace text, kind text, key text, version text)
     returns text
     language sql
     stable
     parallel safe
     set search_path = pg_catalog, pg_temp
     as $$
-    select c.document::text
+    select concat(v.version, e'\n', c.document)
     from ab.workspace w
-    cross join lateral (
+    left join ab_internal.config_version v on v.workspace_id = w.workspace_id
+    left join lateral (
         select p.document
         from ab.configuration p
         where p.workspace_id = w.workspace_id
             and p.kind = current_document.kind
             and p.key = current_document.key
+            and p.version <= coalesce(nullif(current_document.version, '')::bigint, 9223372036854775807)
         order by p.version desc
         limit 1
-    ) c
+    ) c on true
     where w.workspace = current_document.workspace
 $$;
 
-comment on function ab_internal.current_document(text, text, text) is 'the current state of one thing; null when there is none';
+comment on function ab_internal.current_document(text, text, text, text) is 'the version of the configuration, and on the next line the state that one thing had at the given version, else now; nothing there when there is none';
 
 create or replace function ab_internal.document_as_of(workspace text, kind text, key text, at text)
     returns text
@@ -484,7 +486,7 @@ $$;
 
 comment on function ab_internal.document_as_of(text, text, text, text) is 'the state of one thing at that time, in microseconds since 1970; null when there was none';
 
-create or replace function ab_internal.current_configuration(workspace_id integer)
+create or replace function ab_internal.current_configuration(workspace_id integer, up_to bigint default null)
     returns table (version bigint, kind text, key text, document jsonb)
     language sql
     stable
@@ -508,29 +510,34 @@ create or replace function ab_internal.current_configuration(workspace_id intege
         where p.workspace_id = current_configuration.workspace_id
             and p.kind = k.kind
             and p.key = k.key
+            and p.version <= coalesce(current_configuration.up_to, 9223372036854775807)
         order by p.version desc
         limit 1
     ) c
     where c.document is not null
 $$;
 
-comment on function ab_internal.current_configuration(integer) is 'the current state of everything in a workspace';
+comment on function ab_internal.current_configuration(integer, bigint) is 'the state of everything that is in a workspace, now or as it was at a version';
 
-create or replace function ab_internal.current_documents(workspace text, kind text)
+create or replace function ab_internal.current_documents(workspace text, kind text, version text)
     returns text
     language sql
     stable
     parallel safe
     set search_path = pg_catalog, pg_temp
     as $$
-    select coalesce(jsonb_agg(c.document), '[]')::text
+    select concat(v.version, e'\n', coalesce(all_of_it.documents, '[]'))
     from ab.workspace w
-    cross join lateral ab_internal.current_configuration(w.workspace_id) c
+    left join ab_internal.config_version v on v.workspace_id = w.workspace_id
+    cross join lateral (
+        select jsonb_agg(c.document) as documents
+        from ab_internal.current_configuration(w.workspace_id, nullif(current_documents.version, '')::bigint) c
+        where c.kind = current_documents.kind
+    ) all_of_it
     where w.workspace = current_documents.workspace
-        and c.kind = current_documents.kind
 $$;
 
-comment on function ab_internal.current_documents(text, text) is 'a JSON array of the current states of everything of a kind';
+comment on function ab_internal.current_documents(text, text, text) is 'the version of the configuration, and on the next line a JSON array of the states that everything of a kind had at the given version, else now';
 
 create or replace function @extschema@.ab_config_version(workspace text default null)
     returns bigint

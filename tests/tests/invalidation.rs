@@ -87,6 +87,23 @@ fn what_did_not_exist_is_found_once_it_does() {
 }
 
 #[test]
+fn what_a_statement_loads_late_is_of_the_same_state() {
+    let (_database, mut writer, mut reader) = two_sessions();
+    run(
+        &mut writer,
+        "select ab_create_experiment('y'); select ab_start('y'); select ab_create_flag('f', rules => '[{\"value\": true}]')",
+    );
+    let statement = "select concat_ws(' ', ab_assign_reason('u', 'x'), pg_sleep(1), ab_assign_reason('u', 'y'), ab_flag_enabled('u', 'f'), (select count(*) from ab_assign_all('u')))";
+    let asking = thread::spawn(move || (one(&mut reader, statement), reader));
+    thread::sleep(Duration::from_millis(300));
+    run(&mut writer, "begin; select ab_pause('x'), ab_pause('y'), ab_kill('f'); commit");
+    let (answer, mut reader) = asking.join().expect("the reader");
+    assert_eq!(answer.as_deref(), Some("split  split t 2"), "what was loaded after the commit is of before");
+    let answer = one(&mut reader, &statement.replace("pg_sleep(1)", "''"));
+    assert_eq!(answer.as_deref(), Some("not_running  not_running f 0"));
+}
+
+#[test]
 fn an_aborted_change_is_seen_by_none() {
     let (_database, mut writer, mut reader) = two_sessions();
     run(&mut writer, "begin; select ab_pause('x')");

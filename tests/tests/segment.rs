@@ -214,3 +214,247 @@ fn opting_out_ends_everything_and_can_be_taken_back() {
         r#"{"opt_outs": true, "workspace": "default", "excludes_bots": true}"#
     );
 }
+
+#[test]
+fn what_a_query_finds_among_a_million_rows_is_targeted_exactly() {
+    let database = Database::new();
+    let mut owner = database.connect();
+    run(
+        &mut owner,
+        r#"create table customer (id bigint primary key, spent integer);
+           insert into customer select n, n % 1000 from generate_series(1, 1000000) n;
+           select ab_create_segment('rich', query => 'select id from public.customer where spent < 1000');
+           select ab_create_experiment('x', targeting => '{"operator": "in_segment", "values": ["rich"]}'); select ab_start('x');
+           select ab_create_flag('f', rules => '[{"when": {"operator": "in_segment", "values": ["rich"]}, "value": true}]')"#,
+    );
+    assert_eq!(state(&mut owner, "rich"), "1000000 2 1");
+    let gateway = ab_embedded::Gateway::start(&database.url()).expect("a gateway");
+    run(&mut owner, "update customer set spent = 5000 where id % 4 = 0");
+    assert_eq!(one(&mut owner, "select ab_refresh_segment('rich')").as_deref(), Some("750000"));
+    assert_eq!(one(&mut owner, "select count(*) from ab_segment_members('rich')").as_deref(), Some("750000"));
+    // Beyond the table, too.
+    let counts = one(
+        &mut owner,
+        "select concat_ws(' ', count(ab_assign(n, 'x')), count(*) filter (where ab_flag_enabled(n::text, 'f')), count(*) filter (where ab_assign(n, 'x') is not null and n % 4 = 0))
+         from generate_series(1, 1100000, 57) n",
+    );
+    let expected = one(
+        &mut owner,
+        "select concat_ws(' ', count(*), count(*), 0) from generate_series(1, 1100000, 57) n where n <= 1000000 and n % 4 <> 0",
+    );
+    assert_eq!(counts, expected);
+    let http = reqwest::blocking::Client::new();
+    let is_given = |user: u32| -> bool {
+        let ask = |path: &str, body: serde_json::Value| -> serde_json::Value {
+            let answer = http.post(format!("{}/api/v1/{path}", gateway.url())).json(&body).send();
+            answer
+                .and_then(reqwest::blocking::Response::error_for_status)
+                .and_then(reqwest::blocking::Response::json)
+                .expect("an answer")
+        };
+        let user = user.to_string();
+        let assigned = ask("assign", serde_json::json!({"user_id": user, "experiments": ["x"]}));
+        let flag = ask("flags/f", serde_json::json!({ "user_id": user }));
+        let is_assigned = assigned["assignments"][0]["reason"] == "split";
+        assert_eq!(flag["value"] == true, is_assigned, "{user}");
+        is_assigned
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while is_given(1_000_000) {
+        assert!(std::time::Instant::now() < end, "the refreshed members never reached the gateway");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    for user in (1..=1_100_000).step_by(1_373) {
+        assert_eq!(is_given(user), user <= 1_000_000 && user % 4 != 0, "{user}");
+    }
+}
+
+#[test]
+fn an_owner_who_may_no_longer_read_stops_a_refresh_and_not_the_members() {
+    let database = Database::new();
+    let mut owner = database.connect();
+    run(
+        &mut owner,
+        "create table customer (id uuid); insert into customer select gen_random_uuid() from generate_series(1, 100);
+         create role segment_loser login password 'secret'; create role segment_helper login password 'secret';
+         grant select on customer to segment_loser;
+         select ab_grant('segment_loser', 'admin'), ab_grant('segment_helper', 'admin')",
+    );
+    let mut loser = database.connect_as("segment_loser", "secret");
+    let mut helper = database.connect_as("segment_helper", "secret");
+    run(&mut loser, "select ab_create_segment('all', query => 'select id from public.customer')");
+    run(&mut owner, "insert into customer values (gen_random_uuid())");
+    assert_eq!(one(&mut helper, "select ab_refresh_segment('all')").as_deref(), Some("101"));
+    run(
+        &mut owner,
+        "revoke select on customer from segment_loser; insert into customer values (gen_random_uuid())",
+    );
+    let before = (state(&mut owner, "all"), one(&mut owner, "select ab_config_version()"));
+    // Whoever asks, also somebody who may read the table.
+    for session in [&mut loser, &mut helper, &mut owner] {
+        let error = sql_error(session.batch_execute("select ab_refresh_segment('all')"));
+        assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "invalid_query"));
+        assert!(error.message.contains("permission denied for table customer"), "{}", error.message);
+    }
+    assert_eq!((state(&mut owner, "all"), one(&mut owner, "select ab_config_version()")), before);
+    assert_eq!(one(&mut owner, "select count(*) from ab_segment_members('all')").as_deref(), Some("101"));
+    for forged in [
+        "update ab.segment set owner_role = 'postgres'",
+        "update ab.segment set owner_role = 'pg_read_all_data'",
+        "insert into ab.segment (segment, kind, query, owner_role) values ('s', 'query', 'select 1', 'pg_database_owner')",
+    ] {
+        assert_eq!(sql_error(helper.batch_execute(forged)).sqlstate, "42501", "{forged}");
+    }
+    drop((loser, helper));
+    run(&mut owner, "drop owned by segment_loser, segment_helper; drop role segment_loser, segment_helper");
+}
+
+#[test]
+fn a_query_can_do_nothing_but_read() {
+    let database = Database::new();
+    let mut owner = database.connect();
+    run(
+        &mut owner,
+        "create table customer (id text, spent numeric); insert into customer values ('c1', 1), ('c2', 2);
+         create sequence number;
+         create role hostile login password 'secret'; grant select, insert, update, delete on customer to hostile;
+         grant all on sequence number to hostile; grant create on schema public to hostile;
+         select ab_grant('hostile', 'admin')",
+    );
+    let mut hostile = database.connect_as("hostile", "secret");
+    run(
+        &mut hostile,
+        "create function writes() returns text volatile language plpgsql as $$ begin insert into public.customer values ('written'); return 'x'; end $$;
+         create function hidden_write() returns text stable language plpgsql as $$ begin return public.writes(); end $$;
+         create function direct_write() returns text stable language plpgsql as $$ begin delete from public.customer; return 'x'; end $$;
+         create function makes() returns text volatile language plpgsql as $$ begin create temporary table made (x integer); return 'x'; end $$;
+         create function hidden_table() returns text stable language plpgsql as $$ begin return public.makes(); end $$;
+         create function numbers() returns text volatile language plpgsql as $$ begin return nextval('public.number')::text; end $$;
+         create function hidden_number() returns text stable language plpgsql as $$ begin return public.numbers(); end $$;
+         create function becomes() returns text stable language plpgsql as $$ begin perform set_config('role', 'postgres', false); return 'x'; end $$;
+         create function unlocks() returns text volatile language plpgsql as $$ begin set transaction read write; insert into public.customer values ('written'); return 'x'; end $$;
+         create function hidden_unlock() returns text stable language plpgsql as $$ begin perform set_config('transaction_read_only', 'off', false); return public.writes(); end $$;
+         create function hidden_unlock_2() returns text stable language plpgsql as $$ begin return public.unlocks(); end $$;
+         create function commits() returns text volatile language plpgsql as $$ begin commit; return 'x'; end $$;
+         create function hidden_commit() returns text stable language plpgsql as $$ begin return public.commits(); end $$",
+    );
+    let before = one(&mut owner, "select ab_config_version()");
+    let too_long = "select repeat(''x'', 513)";
+    for query in [
+        "with gone as (delete from public.customer returning id) select id from gone",
+        "with new as (insert into public.customer values (''y'') returning id) select id from new",
+        "insert into public.customer values (''y'') returning id",
+        "update public.customer set spent = 0 returning id",
+        "select ''a''; select ''b''",
+        "select ''a''; drop table public.customer",
+        "select pg_sleep(1)",
+        "select id from public.customer where pg_sleep(1) is not null",
+        "select random()::text",
+        "select nextval(''public.number'')::text",
+        "select pg_advisory_lock(1)::text",
+        "select set_config(''ab.workspace'', ''x'', false)",
+        "select set_config(''role'', ''postgres'', false)",
+        "select lo_import(''/etc/passwd'')::text",
+        "select query_to_xml(''delete from public.customer'', true, true, '''')::text",
+        "select id from public.customer for update",
+        "select id from public.customer for share",
+        "select id from (select id from public.customer for no key update) x",
+        "select public.writes()",
+        "select public.hidden_write()",
+        "select public.direct_write()",
+        "select public.hidden_table()",
+        "select public.hidden_number()",
+        "select public.becomes()",
+        "select public.hidden_unlock()",
+        "select public.hidden_unlock_2()",
+        "select public.hidden_commit()",
+        "select id into temporary stolen from public.customer",
+        "create temporary table stolen as select id from public.customer",
+        "copy public.customer to stdout",
+        "copy public.customer to program ''true''",
+        "do $x$ begin null; end $x$",
+        "explain select 1",
+        "show all",
+        "begin",
+        "commit",
+        "call public.nothing()",
+        "listen x",
+        "set role postgres",
+        "truncate public.customer",
+        "select id, spent from public.customer",
+        "select from public.customer",
+        "select ''''",
+        too_long,
+        "select id from public.customer where",
+        "select id from public.nowhere",
+        "select user_id from ab.segment_member, ab_internal.config_version",
+        "select $1",
+        "",
+        ";",
+        "-- nothing",
+    ] {
+        let statement = format!("select ab_create_segment('s', query => '{query}')");
+        let error = sql_error(hostile.batch_execute(&statement));
+        assert_eq!(
+            (error.sqlstate.as_str(), error.code.as_str()),
+            ("22023", "invalid_query"),
+            "{query}: {error:?}"
+        );
+        assert!(!error.message.is_empty() && !error.hint.is_empty(), "{query}");
+        run(&mut hostile, "rollback");
+    }
+    let kept = one(
+        &mut owner,
+        "select concat_ws(' ', (select string_agg(id || spent, ' ' order by id) from customer), (select is_called from number), (select count(*) from ab.segment), (select count(*) from ab.segment_member),
+            (select count(*) from pg_class where relname in ('made', 'stolen')))",
+    );
+    assert_eq!(kept.as_deref(), Some("c11 c22 f 0 0 0"));
+    assert_eq!(one(&mut owner, "select ab_config_version()"), before);
+    assert_eq!(one(&mut hostile, "select current_user").as_deref(), Some("hostile"));
+    // What only looks unusual is read.
+    for (query, members) in [
+        ("select 9223372036854775807", "9223372036854775807"),
+        ("select ''0190163d-8694-439b-aea5-000000000001''::uuid", "0190163d-8694-439b-aea5-000000000001"),
+        ("values (''b''), (null), (''a''), (''a'')", "a b"),
+        ("with x as materialized (select id from public.customer) table x", "c1 c2"),
+        ("select repeat(''x'', 4);", "xxxx"),
+        ("select null::text", ""),
+    ] {
+        run(&mut hostile, &format!("select ab_create_segment('s', query => '{query}')"));
+        let found = one(
+            &mut owner,
+            "select coalesce(string_agg(m, ' ' order by m), '') from ab_segment_members('s') m",
+        );
+        assert_eq!(found.as_deref(), Some(members), "{query}");
+        run(&mut hostile, "delete from ab.segment");
+    }
+    drop(hostile);
+    run(&mut owner, "drop owned by hostile cascade; drop role hostile");
+}
+
+#[test]
+fn a_query_leaves_no_setting_behind_for_whoever_refreshes() {
+    let database = Database::new();
+    let mut owner = database.connect();
+    run(
+        &mut owner,
+        "create role settler login password 'secret'; grant create on schema public to settler; select ab_grant('settler', 'admin');
+         insert into ab.workspace (workspace) values ('trap')",
+    );
+    let mut settler = database.connect_as("settler", "secret");
+    run(
+        &mut settler,
+        "create function settles() returns text stable language plpgsql as $$
+         begin
+             perform set_config('ab.workspace', 'trap', false), set_config('statement_timeout', '7777', false), set_config('search_path', 'trap', false);
+             return 'x';
+         end $$;
+         select ab_create_segment('s', query => 'select public.settles()')",
+    );
+    let settings = "select concat_ws(' ', current_setting('ab.workspace', true), current_setting('statement_timeout'), current_setting('search_path'))";
+    let before = one(&mut owner, settings);
+    assert_eq!(one(&mut owner, "select ab_refresh_segment('s')").as_deref(), Some("1"));
+    assert_eq!(one(&mut owner, settings), before);
+    drop(settler);
+    run(&mut owner, "drop owned by settler cascade; drop role settler");
+}

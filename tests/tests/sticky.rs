@@ -1,8 +1,9 @@
 //! Sticky experiments, bandits, overrides and shipped variants: who keeps what they were given, and who is given what.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ab_embedded::{Cluster, Gateway};
 use ab_tests::{Database, one, sql_error};
 use postgres::Client;
 
@@ -223,4 +224,91 @@ fn factors_make_every_combination_in_written_order() {
             r#"s.red 1 {"size": "s", "colour": "red"} *, s.blue 1 {"size": "s", "colour": "blue"}, l.red 1 {"size": "l", "colour": "red"}, l.blue 1 {"size": "l", "colour": "blue"}, 1 1 {"a": "1"}, 2 1 {"a": "2"} *"#
         )
     );
+}
+
+/// The answer for `user` in experiment x over HTTP: variant, reason, and what the header says is unconfirmed.
+fn answer(
+    http: &reqwest::blocking::Client,
+    gateway: &Gateway,
+    user: &str,
+) -> (String, String, Option<String>) {
+    let response = http
+        .post(format!("{}/api/v1/assign", gateway.url()))
+        .json(&serde_json::json!({"user_id": user, "experiments": ["x"]}))
+        .send()
+        .and_then(reqwest::blocking::Response::error_for_status)
+        .expect("an answer");
+    let unconfirmed =
+        response.headers().get("ab-unconfirmed").map(|keys| keys.to_str().expect("a text").to_owned());
+    let answer: serde_json::Value = response.json().expect("JSON");
+    let field = |name: &str| answer["assignments"][0][name].as_str().unwrap_or_default().to_owned();
+    (field("variant_id"), field("reason"), unconfirmed)
+}
+
+#[test]
+fn without_the_database_the_hash_answers_and_says_so_and_nothing_is_forgotten() {
+    let cluster = Cluster::throwaway().expect("a cluster");
+    cluster.create_database("shop", None).expect("a database");
+    let mut client = cluster.connect("shop").expect("a connection");
+    run(
+        &mut client,
+        r#"create extension pg_ab; select ab_create_experiment('x', sticky => true); select ab_start('x');
+           select ab_expose(n, 'x') from generate_series(1, 300) n;
+           select ab_set_weights('x', '{"control": 1, "treatment": 9}')"#,
+    );
+    let mut users = |condition: &str| -> Vec<String> {
+        let query =
+            format!("select user_id from ab.sticky_assignment where {condition} order by user_id::int");
+        client.query(&query, &[]).expect("users").iter().map(|row| row.get(0)).collect()
+    };
+    // Their bucket has changed hands since, or has not.
+    let moved = users(
+        "variant = 'control' and ab_bucket('x:variant', user_id) < 500000 and ab_bucket('x:variant', user_id) >= 100000",
+    );
+    let unmoved =
+        users("ab_bucket('x:variant', user_id) < 100000 or ab_bucket('x:variant', user_id) >= 500000");
+    assert!(moved.len() > 50 && unmoved.len() > 50);
+    let (cached, uncached) = moved.split_at(moved.len() / 2);
+    let http = reqwest::blocking::Client::new();
+    let kept = || ("control".to_owned(), "sticky".to_owned(), None);
+    let by_hash = || ("treatment".to_owned(), "split".to_owned(), Some("x".to_owned()));
+
+    let mut gateway = Gateway::start(&cluster.url("shop")).expect("a gateway");
+    for user in cached {
+        assert_eq!(answer(&http, &gateway, user), kept(), "{user}");
+    }
+    for is_crash in [false, true] {
+        if is_crash {
+            cluster.kill().expect("the server is killed");
+        } else {
+            cluster.stop().expect("the server is stopped");
+        }
+        for user in cached {
+            assert_eq!(answer(&http, &gateway, user), kept(), "{user}, remembered");
+        }
+        for user in uncached {
+            assert_eq!(answer(&http, &gateway, user), by_hash(), "{user}, not known");
+        }
+        for user in &unmoved {
+            let (variant, reason, unconfirmed) = answer(&http, &gateway, user);
+            assert!(
+                !variant.is_empty() && reason == "split" && unconfirmed.is_none(),
+                "{user}, never in doubt"
+            );
+        }
+        cluster.start().expect("the server is back");
+        let end = Instant::now() + Duration::from_secs(30);
+        while answer(&http, &gateway, &uncached[0]) != kept() {
+            assert!(Instant::now() < end, "the gateway never asked again");
+            thread::sleep(Duration::from_millis(20));
+        }
+        for user in &moved {
+            assert_eq!(answer(&http, &gateway, user), kept(), "{user}, once the database is back");
+        }
+        gateway.kill().expect("the gateway is killed");
+        gateway = Gateway::start(&cluster.url("shop")).expect("another gateway");
+        for user in cached {
+            assert_eq!(answer(&http, &gateway, user), kept(), "{user}, after a restart");
+        }
+    }
 }

@@ -327,10 +327,10 @@ fn change(random: &mut StdRng) -> String {
         8 => format!("select ab_resume('{e}')"),
         9 if random.random_bool(0.5) => format!("select ab_stop('{e}', ship => '{v}')"),
         9 => format!("select ab_stop('{e}')"),
-        10 => {
+        10 if random.random_bool(0.3) => {
             format!("delete from ab.experiment where experiment = '{e}' and status in ('draft', 'stopped')")
         }
-        11 | 12 => format!("select ab_set_traffic('{e}', {})", random.random_range(0..=100)),
+        10..=12 => format!("select ab_set_traffic('{e}', {})", random.random_range(0..=100)),
         13 | 14 => format!(
             r#"select ab_set_weights('{e}', '{{"a": {}, "b": {}, "c": 1}}')"#,
             random.random_range(1..9),
@@ -368,9 +368,9 @@ fn change(random: &mut StdRng) -> String {
         30 => format!(
             "select ab_set_prerequisites('e7', '[{{\"flag\": \"{f}\", \"values\": [\"on\", \"v1\"]}}]')"
         ),
-        31 => match random.random_range(0..3) {
+        31 => match random.random_range(0..5) {
             0 => format!("select ab_opt_out('{u}')"),
-            1 => format!("select ab_opt_in('{u}')"),
+            1..=3 => format!("select ab_opt_in('{u}')"),
             _ => format!("select ab_exclude(bots => {})", random.random_bool(0.5)),
         },
         _ => format!("select ab_join_layer('{e}', 'l', {})", random.random_range(5..30)),
@@ -387,12 +387,7 @@ fn transaction(
     for _ in 0..*[1, 1, 1, 2, 3, 5].choose(random).expect("a number") {
         client.batch_execute("savepoint s")?;
         let statement = change(random);
-        let t = Instant::now();
-        let r = client.batch_execute(&statement);
-        if t.elapsed() > Duration::from_millis(100) {
-            println!("SLOW {:?} {statement}", t.elapsed());
-        }
-        match r {
+        match client.batch_execute(&statement) {
             Ok(()) if random.random_ratio(1, 8) => client.batch_execute("rollback to savepoint s")?,
             Ok(()) if random.random_bool(0.5) => client.batch_execute("release savepoint s")?,
             Ok(()) => {}
