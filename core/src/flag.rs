@@ -323,8 +323,8 @@ pub fn check(what: &str, kind: &str, default: &str, off: &str, rules: &str) -> R
 
 /// The bucket ranges of each rule that splits, moving as few users as possible out of those before.
 ///
-/// A rule is the same as the one before that was for the same users, else the one in its place; a value is the same where
-/// it is the same JSON.
+/// A rule is the same as the one before that was for the same users, of several the one in its place, and without one
+/// whichever was in its place; a value is the same where it is the same JSON.
 ///
 /// # Errors
 /// [`Code::InvalidFlag`] when `rules` are none.
@@ -344,7 +344,11 @@ pub fn layouts(
             let mut previous = Vec::new();
             let same_users =
                 |other: &Option<Split>| other.as_ref().is_some_and(|other| other.when == split.when);
-            let index = before.iter().position(same_users).unwrap_or(index);
+            // Several rules can be for the same users, by other percentages or dates: then the place tells them apart.
+            let index = match before.get(index) {
+                Some(other) if same_users(other) => index,
+                _ => before.iter().position(same_users).unwrap_or(index),
+            };
             if let (Some(Some(split_before)), Some(Some(ranges))) = (before.get(index), laid_out.get(index)) {
                 for range in ranges {
                     let value = split_before.values.get(range.variant);
@@ -558,6 +562,21 @@ mod tests {
         // Another audience in the same place is still that rule.
         let third = second.replace("exists", "type").replace("\"values\":[]", "\"values\":[\"string\"]");
         assert_eq!(laid_out(&third, Some((&second, &after)))[1], after[1]);
+    }
+
+    #[test]
+    fn of_two_splits_for_the_same_users_each_keeps_its_own() {
+        let rules = |red: u32, blue: u32| {
+            format!(
+                r#"[{{"percent":40,"split":[{{"value":"x","weight":1}},{{"value":"y","weight":1}}]}},
+                {{"split":[{{"value":"red","weight":{red}}},{{"value":"green","weight":1}},{{"value":"blue","weight":{blue}}}]}}]"#
+            )
+        };
+        let before = laid_out(&rules(1, 2), None);
+        let after = laid_out(&rules(2, 1), Some((&rules(1, 2), &before)));
+        assert_eq!(after[0], before[0]);
+        let [before, after] = [&before, &after].map(|layouts| layouts[1].as_ref().unwrap());
+        assert_eq!(moved(before, after, |old, new| old == new), 250);
     }
 
     #[test]
