@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// A workspace with this one experiment, its allocation as `ab_core::allocation` lays it out.
 fn workspace(key: &str, traffic: u32, weights: &[u64], schedule: &[(i64, u32)]) -> Memory {
-    let parts = ab_core::allocation::parts_per_million(weights).unwrap();
+    let parts = ab_core::allocation::parts_per_million(weights).expect("weights");
     let steps: Vec<_> = schedule
         .iter()
         .map(|&(second, percent)| {
@@ -23,13 +23,14 @@ fn workspace(key: &str, traffic: u32, weights: &[u64], schedule: &[(i64, u32)]) 
         "ranges": ab_core::allocation::layout(&[], &parts),
     });
     let mut memory = Memory::new();
-    memory.put("experiment", &serde_json::value::to_raw_value(&document).unwrap()).unwrap();
+    let document = serde_json::value::to_raw_value(&document).expect("JSON");
+    memory.put("experiment", &document).expect("a document");
     memory
 }
 
 fn decide(memory: &Memory, key: &str, user_id: &str, second: i64) -> (Option<usize>, Reason) {
     let subject = Subject::new(user_id, &(), second * 1_000_000);
-    let decision = memory.experiment(key).unwrap().decide(&Evaluation::new(subject, memory));
+    let decision = memory.experiment(key).expect("an experiment").decide(&Evaluation::new(subject, memory));
     (decision.variant, decision.reason)
 }
 
