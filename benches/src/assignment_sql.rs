@@ -9,7 +9,7 @@ use crate::Ratio;
 const USERS: u32 = 2_000_000;
 /// The twin is so much slower that it gets a tenth of the users; its time is told for all of them.
 const TWIN_SHARE: u32 = 10;
-const REPETITIONS: usize = 5;
+const REPETITIONS: usize = 15;
 
 /// Two look-ups and a hash: what a home-made A/B table does.
 const TWIN: &str = "

@@ -168,6 +168,11 @@ pub struct Step {
     pub detail: String,
 }
 
+#[cold]
+fn write_down(trace: &RefCell<Vec<Step>>, step: &'static str, decided: bool, detail: String) {
+    trace.borrow_mut().push(Step { step: Cow::Borrowed(step), decided, detail });
+}
+
 /// One decision under way.
 pub struct Evaluation<'a> {
     /// Whom and when it is about.
@@ -232,7 +237,7 @@ impl<'a> Evaluation<'a> {
     /// Whether the user has opted out of all experiments.
     #[inline]
     pub(crate) fn is_opted_out(&self) -> bool {
-        self.environment.workspace().has_opt_outs() && self.listed_in(crate::segment::OPTED_OUT)
+        self.workspace.has_opt_outs() && self.listed_in(crate::segment::OPTED_OUT)
     }
 
     fn listed_in(&self, segment: &str) -> bool {
@@ -297,7 +302,7 @@ impl<'a> Evaluation<'a> {
         if let Some(trace) = self.trace
             && self.depth.get() == 0
         {
-            trace.borrow_mut().push(Step { step: Cow::Borrowed(step), decided, detail: detail() });
+            write_down(trace, step, decided, detail());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Assignment as SQL functions: never an error, never a write, and no query once the experiment is known.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use ab_core::context::Context;
@@ -9,7 +9,7 @@ use ab_core::experiment::Experiment;
 use ab_core::workspace::Workspace;
 use pgrx::prelude::*;
 
-use crate::call::{Call, row_function};
+use crate::call::{Call, KeptText, row_function};
 use crate::context::JsonbContext;
 use crate::environment::Session;
 use crate::{configuration, statement, workspace};
@@ -58,6 +58,8 @@ row_function!(
 struct Site {
     /// The statement for which it holds.
     serial: u64,
+    /// When that began.
+    started_at: i64,
     /// The number of [`workspace::changes`] before it.
     workspace_changes: u64,
     key: Vec<u8>,
@@ -65,36 +67,47 @@ struct Site {
     is_constant: bool,
     experiment: Option<Arc<Experiment>>,
     settings: Option<Arc<Workspace>>,
+    /// The key of each variant, once it was the answer.
+    answers: Vec<OnceCell<KeptText>>,
 }
 
-/// The answer for `user_id` in the experiment that the second argument names, with the context that a third may hold.
-#[inline]
-fn assign(call: &Call, user_id: &str) -> pg_sys::Datum {
-    match call.site::<Site>() {
-        Some(site) => assign_at(call, user_id, site),
-        None => assign_at(call, user_id, &RefCell::default()),
+impl Site {
+    /// The variant of `user_id` with the context that a third argument may hold, and its key.
+    #[inline]
+    fn decide(&self, call: &Call, user_id: &str) -> Option<(usize, &str)> {
+        let (experiment, settings) = (self.experiment.as_ref()?, self.settings.as_ref()?);
+        let context = (call.count() > 2).then(|| call.argument(2)).flatten().map(|datum| {
+            // SAFETY: the argument is declared as jsonb and stays for the call.
+            #[expect(unsafe_code, reason = "reads a datum")]
+            unsafe {
+                JsonbContext::new(datum)
+            }
+        });
+        let context: &dyn Context = context.as_ref().map_or(&(), |context| context);
+        let session = Session { workspace: settings };
+        let subject = Subject::without_nul(user_id, context, self.started_at);
+        let variant = experiment.decide(&Evaluation::new(subject, &session)).variant?;
+        Some((variant, &experiment.variants()[variant].key))
     }
 }
 
+/// The answer for `user_id` in the experiment that the second argument names.
 #[inline]
-fn assign_at(call: &Call, user_id: &str, site: &RefCell<Site>) -> pg_sys::Datum {
+fn assign(call: &Call, user_id: &str) -> pg_sys::Datum {
+    let Some(site) = call.site::<Site>() else { return assign_once(call, user_id) };
     let found = site_for(site, call);
-    let (Some(experiment), Some(settings)) = (&found.experiment, &found.settings) else {
-        return call.return_null();
-    };
-    let context = (call.count() > 2).then(|| call.argument(2)).flatten().map(|datum| {
-        // SAFETY: the argument is declared as jsonb and stays for the call.
-        #[expect(unsafe_code, reason = "reads a datum")]
-        unsafe {
-            JsonbContext::new(datum)
-        }
-    });
-    let context: &dyn Context = context.as_ref().map_or(&(), |context| context);
-    let session = Session { workspace: settings };
-    let subject = Subject::without_nul(user_id, context, statement::started_at());
-    let decision = experiment.decide(&Evaluation::new(subject, &session));
-    match decision.variant {
-        Some(variant) => call.return_text(&experiment.variants()[variant].key),
+    match found.decide(call, user_id) {
+        Some((variant, key)) => call.return_kept(found.answers[variant].get_or_init(|| KeptText::new(key))),
+        None => call.return_null(),
+    }
+}
+
+/// The same from outside of a query, where nothing is kept.
+#[cold]
+fn assign_once(call: &Call, user_id: &str) -> pg_sys::Datum {
+    let site = RefCell::default();
+    match site_for(&site, call).decide(call, user_id) {
+        Some((_, key)) => call.return_text(key),
         None => call.return_null(),
     }
 }
@@ -120,13 +133,17 @@ fn site_for<'s>(site: &'s RefCell<Site>, call: &Call) -> std::cell::Ref<'s, Site
 fn look_up(site: &RefCell<Site>, serial: u64, call: &Call) {
     let key = call.text(1);
     // Looking up may run SQL, in which this place is not met again: the site is borrowed only once that is over.
+    let experiment = configuration::find::<Experiment>(key);
+    let variants = experiment.as_ref().map_or(0, |experiment| experiment.variants().len());
     let found = Site {
         serial,
+        started_at: statement::started_at(),
         workspace_changes: workspace::changes(),
         is_constant: call.is_constant(1),
         key: key.as_bytes().to_vec(),
-        experiment: configuration::find(key),
+        experiment,
         settings: Some(configuration::workspace()),
+        answers: (0..variants).map(|_| OnceCell::new()).collect(),
     };
     *site.borrow_mut() = found;
 }

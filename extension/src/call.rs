@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -28,10 +29,16 @@ mod server {
 
 const NO_ERROR: c_int = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
 
-/// Whether texts of this database are known to be UTF-8.
+/// Whether texts of this database are known to be UTF-8: a backend never leaves its database, so it is asked for once.
 #[inline]
 fn is_utf8() -> bool {
-    server::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as c_int
+    static ENCODING: AtomicI32 = AtomicI32::new(-1);
+    let mut encoding = ENCODING.load(Ordering::Relaxed);
+    if encoding < 0 {
+        encoding = server::GetDatabaseEncoding();
+        ENCODING.store(encoding, Ordering::Relaxed);
+    }
+    encoding == pg_sys::pg_enc::PG_UTF8 as c_int
 }
 
 /// One call of a function.
@@ -146,12 +153,44 @@ impl Call {
         }
     }
 
+    /// Ends the call with a text that its [`Call::site`] keeps.
+    #[inline]
+    pub fn return_kept(&self, text: &KeptText) -> pg_sys::Datum {
+        pg_sys::Datum::from(text.0[1..].as_ptr())
+    }
+
     /// Ends the call with NULL.
     #[inline]
     pub fn return_null(&self) -> pg_sys::Datum {
         // SAFETY: by the promise made to `new`.
         unsafe { (*self.info).isnull = true };
         pg_sys::Datum::null()
+    }
+}
+
+/// A text as PostgreSQL stores it, for a [`Call::site`] to keep and to answer with again and again.
+///
+/// Whoever calls a function may read its result until the next call from the same place in the query, before which it has
+/// copied what it still needs: the memory of one row is given back before the next. So what is kept for a place may be
+/// answered without a copy as long as it stays until the next call from there.
+///
+/// The first word is none of the text: PostgreSQL before 16 may look in front of a result for the memory context that it is
+/// in, and finds that it is in none.
+pub struct KeptText(Box<[u64]>);
+
+impl KeptText {
+    /// Lays out `text`.
+    pub fn new(text: &str) -> KeptText {
+        let size = pg_sys::VARHDRSZ + text.len();
+        let mut words = vec![0_u64; 1 + size.div_ceil(size_of::<u64>())].into_boxed_slice();
+        // SAFETY: as many bytes as are written were allocated, aligned as the header must be.
+        #[expect(unsafe_code, reason = "lays out a datum")]
+        unsafe {
+            let place = words[1..].as_mut_ptr().cast::<u8>();
+            pgrx::set_varsize_4b(place.cast(), size as i32);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), place.add(pg_sys::VARHDRSZ), text.len());
+        }
+        KeptText(words)
     }
 }
 
