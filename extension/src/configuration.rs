@@ -40,12 +40,19 @@ pub trait Published: Sized {
     fn entries(known: &mut Known) -> &mut Entries<Self>;
 }
 
+/// One state of a workspace's configuration, its numbers as the queries take them. Everything is loaded as it was in one
+/// of them, so that no statement is answered by half of a change.
+#[derive(Clone)]
+struct State {
+    workspace_id: String,
+    version: String,
+}
+
 /// What is known of one workspace.
 #[derive(Default)]
 pub struct Known {
-    /// The version of the configuration when the first of this was loaded, empty before; all the rest is loaded as it was
-    /// then, so that no statement is answered by half of a change.
-    version: String,
+    /// As of when all of this was loaded; `None` before the first load, and where there is no such workspace.
+    state: Option<State>,
     settings: Entries<Workspace>,
     experiments: Entries<Experiment>,
     flags: Entries<Flag>,
@@ -187,15 +194,13 @@ pub fn live_experiments() -> Arc<[Arc<Experiment>]> {
         return live;
     }
     let workspace = workspace::current();
-    prepare_to_load();
-    let loaded = owner::first_text(
-        c"select ab_internal.current_documents($1, $2, $3)",
-        &[&workspace, Experiment::KIND, &known_version()],
-        false,
-    );
-    let (version, documents) = versioned(loaded.as_deref());
-    let documents: Vec<Box<RawValue>> =
-        documents.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    let documents: Vec<Box<RawValue>> = state_to_load(&workspace)
+        .and_then(|state| {
+            let documents = c"select ab_internal.documents($1::pg_catalog.int4, $2, $3::pg_catalog.int8)";
+            owner::first_text(documents, &[&state.workspace_id, Experiment::KIND, &state.version], false)
+        })
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
     let mut live: Vec<Arc<Experiment>> = documents
         .iter()
         .filter_map(|document| compile::<Experiment>(document.get()))
@@ -206,7 +211,6 @@ pub fn live_experiments() -> Arc<[Arc<Experiment>]> {
     let live: Arc<[Arc<Experiment>]> = live.into();
     COPY.with_borrow_mut(|copy| {
         if copy.workspace == workspace.as_bytes() {
-            copy.known.loaded_at(version);
             copy.known.live = Some(Arc::clone(&live));
         }
     });
@@ -248,12 +252,6 @@ impl Copy {
 }
 
 impl Known {
-    fn loaded_at(&mut self, version: &str) {
-        if self.version.is_empty() {
-            version.clone_into(&mut self.version);
-        }
-    }
-
     fn len(&self) -> usize {
         self.settings.len() + self.experiments.len() + self.flags.len() + self.segments.len()
     }
@@ -262,18 +260,24 @@ impl Known {
 #[cold]
 fn load<T: Published>(key: &str) -> Option<Arc<T>> {
     let workspace = workspace::current();
-    prepare_to_load();
-    let loaded = owner::first_text(
-        c"select ab_internal.current_document($1, $2, $3, $4)",
-        &[&workspace, T::KIND, key, &known_version()],
-        false,
-    );
-    let (version, document) = versioned(loaded.as_deref());
-    let entry: Option<Arc<T>> = document.and_then(compile).map(Arc::new);
+    let entry: Option<Arc<T>> = state_to_load(&workspace)
+        .and_then(|state| {
+            owner::first_text(
+                c"select p.document::pg_catalog.text
+                    from ab.configuration p
+                    where p.workspace_id operator(pg_catalog.=) $1::pg_catalog.int4
+                        and p.kind operator(pg_catalog.=) $2
+                        and p.key operator(pg_catalog.=) $3
+                        and p.version operator(pg_catalog.<=) $4::pg_catalog.int8
+                    order by p.version desc
+                    limit 1",
+                &[&state.workspace_id, T::KIND, key, &state.version],
+                false,
+            )
+        })
+        .and_then(|document| compile(&document))
+        .map(Arc::new);
     COPY.with_borrow_mut(|copy| {
-        if copy.workspace == workspace.as_bytes() {
-            copy.known.loaded_at(version);
-        }
         // For the rest of this statement in any case, so that all of it is answered alike. The entries are of a generation
         // from before the snapshot: a change that has arrived since makes the next statement drop them.
         let has_room = entry.is_some() || copy.len() < MOST_ENTRIES;
@@ -284,15 +288,37 @@ fn load<T: Published>(key: &str) -> Option<Arc<T>> {
     entry
 }
 
-/// The version that whatever is loaded next must be of; empty where nothing is known yet and the newest is good.
-fn known_version() -> String {
-    COPY.with_borrow(|copy| copy.known.version.clone())
-}
-
-/// What was loaded, as the version it was found under and the document.
-fn versioned(loaded: Option<&str>) -> (&str, Option<&str>) {
-    let (version, document) = loaded.and_then(|loaded| loaded.split_once('\n')).unwrap_or_default();
-    (version, Some(document).filter(|document| !document.is_empty()))
+/// The state that whatever is loaded next must be of: that of what is known of the workspace already, else the newest.
+///
+/// One row after the other, each by its key: to plan a join of the three tables takes a new session longer than to read them.
+/// A change that commits between two of these queries is above the version by which the last of them is bound.
+fn state_to_load(workspace: &str) -> Option<State> {
+    prepare_to_load();
+    let known = COPY.with_borrow(|copy| {
+        (copy.workspace == workspace.as_bytes()).then(|| copy.known.state.clone()).flatten()
+    });
+    if known.is_some() {
+        return known;
+    }
+    let workspace_id = owner::first_text(
+        c"select w.workspace_id::pg_catalog.text from ab.workspace w where w.workspace operator(pg_catalog.=) $1",
+        &[workspace],
+        false,
+    )?;
+    let version = owner::first_text(
+        c"select v.version::pg_catalog.text
+            from ab_internal.config_version v
+            where v.workspace_id operator(pg_catalog.=) $1::pg_catalog.int4",
+        &[&workspace_id],
+        false,
+    )?;
+    let state = State { workspace_id, version };
+    COPY.with_borrow_mut(|copy| {
+        if copy.workspace == workspace.as_bytes() {
+            copy.known.state = Some(state.clone());
+        }
+    });
+    Some(state)
 }
 
 /// Notes what a load of configuration under way means for what is kept of it.

@@ -437,31 +437,6 @@ end
 $$;
 
 -- What the library asks when it loads something (extension/src/configuration.rs): text in, text out.
-create or replace function ab_internal.current_document(workspace text, kind text, key text, version text)
-    returns text
-    language sql
-    stable
-    parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$
-    select concat(v.version, e'\n', c.document)
-    from ab.workspace w
-    left join ab_internal.config_version v on v.workspace_id = w.workspace_id
-    left join lateral (
-        select p.document
-        from ab.configuration p
-        where p.workspace_id = w.workspace_id
-            and p.kind = current_document.kind
-            and p.key = current_document.key
-            and p.version <= coalesce(nullif(current_document.version, '')::bigint, 9223372036854775807)
-        order by p.version desc
-        limit 1
-    ) c on true
-    where w.workspace = current_document.workspace
-$$;
-
-comment on function ab_internal.current_document(text, text, text, text) is 'the version of the configuration, and on the next line the state that one thing had at the given version, else now; nothing there when there is none';
-
 create or replace function ab_internal.document_as_of(workspace text, kind text, key text, at text)
     returns text
     language sql
@@ -519,25 +494,19 @@ $$;
 
 comment on function ab_internal.current_configuration(integer, bigint) is 'the state of everything that is in a workspace, now or as it was at a version';
 
-create or replace function ab_internal.current_documents(workspace text, kind text, version text)
+create or replace function ab_internal.documents(workspace_id integer, kind text, version bigint)
     returns text
     language sql
     stable
     parallel safe
     set search_path = pg_catalog, pg_temp
     as $$
-    select concat(v.version, e'\n', coalesce(all_of_it.documents, '[]'))
-    from ab.workspace w
-    left join ab_internal.config_version v on v.workspace_id = w.workspace_id
-    cross join lateral (
-        select jsonb_agg(c.document) as documents
-        from ab_internal.current_configuration(w.workspace_id, nullif(current_documents.version, '')::bigint) c
-        where c.kind = current_documents.kind
-    ) all_of_it
-    where w.workspace = current_documents.workspace
+    select coalesce(jsonb_agg(c.document)::text, '[]')
+    from ab_internal.current_configuration(documents.workspace_id, documents.version) c
+    where c.kind = documents.kind
 $$;
 
-comment on function ab_internal.current_documents(text, text, text) is 'the version of the configuration, and on the next line a JSON array of the states that everything of a kind had at the given version, else now';
+comment on function ab_internal.documents(integer, text, bigint) is 'a JSON array of the states that everything of a kind had at a version';
 
 create or replace function @extschema@.ab_config_version(workspace text default null)
     returns bigint
