@@ -267,7 +267,7 @@ fn load<T: Published>(key: &str) -> Option<Arc<T>> {
                     from ab.configuration p
                     where p.workspace_id operator(pg_catalog.=) $1::pg_catalog.int4
                         and p.kind operator(pg_catalog.=) $2
-                        and p.key operator(pg_catalog.=) $3
+                        and p.key::pg_catalog.text operator(pg_catalog.=) $3
                         and p.version operator(pg_catalog.<=) $4::pg_catalog.int8
                     order by p.version desc
                     limit 1",
@@ -291,7 +291,8 @@ fn load<T: Published>(key: &str) -> Option<Arc<T>> {
 /// The state that whatever is loaded next must be of: that of what is known of the workspace already, else the newest.
 ///
 /// One row after the other, each by its key: to plan a join of the three tables takes a new session longer than to read them.
-/// A change that commits between two of these queries is above the version by which the last of them is bound.
+/// A change that commits between two of these queries is above the version by which the last of them is bound. The casts
+/// of keys, which are a domain, name the operator: without them a new session goes through every "=" there is.
 fn state_to_load(workspace: &str) -> Option<State> {
     prepare_to_load();
     let known = COPY.with_borrow(|copy| {
@@ -301,7 +302,7 @@ fn state_to_load(workspace: &str) -> Option<State> {
         return known;
     }
     let workspace_id = owner::first_text(
-        c"select w.workspace_id::pg_catalog.text from ab.workspace w where w.workspace operator(pg_catalog.=) $1",
+        c"select w.workspace_id::pg_catalog.text from ab.workspace w where w.workspace::pg_catalog.text operator(pg_catalog.=) $1",
         &[workspace],
         false,
     )?;
