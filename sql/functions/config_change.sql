@@ -198,9 +198,9 @@ begin
             ))
         end
         || case when x.shipped_variant is null then '{}' else jsonb_build_object('shipped', array_position(arms.keys, x.shipped_variant::text) - 1) end
-    from unnest(keys) k (key)
-    join ab.experiment x on x.workspace_id = experiment_documents.workspace_id and x.experiment = k.key
-    join ab.workspace w on w.workspace_id = x.workspace_id
+    from ab.workspace w
+    cross join unnest(keys) k (key)
+    cross join lateral (select e.* from ab.experiment e where e.workspace_id = w.workspace_id and e.experiment = k.key offset 0) x
     cross join lateral (
         select
             jsonb_agg(
@@ -248,7 +248,8 @@ begin
         from ab.phase p
         where x.is_sticky
             and p.experiment_id = x.experiment_id
-    ) history;
+    ) history
+    where w.workspace_id = experiment_documents.workspace_id;
 end
 $$;
 

@@ -3,11 +3,11 @@
 -- tables that are restored before it: a restore inserts rows table by table, and no other rule on other tables can hold
 -- half-way. So a plain INSERT may name segments, experiments and flags that do not exist (nobody is in them, nothing holds
 -- of them); functions and UPDATE refuse that. Circles are refused at insertion too, because a part of what has none has none.
-create or replace function ab_internal.open_phases(experiment_ids integer[])
-    returns void
+create or replace function ab_internal.next_phases(experiment_ids integer[])
+    returns table (experiment_id integer, phase integer, traffic numeric, moved int4multirange, from_buckets integer[], to_buckets integer[], variants text[])
     language plpgsql
-    volatile
-    parallel unsafe
+    stable
+    parallel safe
     set search_path = pg_catalog, pg_temp
     -- As in ab_internal.experiment_documents().
     set plan_cache_mode = force_generic_plan
@@ -16,52 +16,76 @@ create or replace function ab_internal.open_phases(experiment_ids integer[])
     set enable_mergejoin = off
     set jit = off
     as $$
+#variable_conflict use_column
+begin
+    return query
+    select
+        x.experiment_id,
+        coalesce(last.phase, 0) + 1,
+        x.traffic,
+        case when last.phase is null then '{}' else int4multirange(int4range(0, 1000000)) - coalesce(kept.buckets, '{}') end,
+        coalesce(laid.from_buckets, '{}'),
+        coalesce(laid.to_buckets, '{}'),
+        coalesce(laid.variants, '{}')
+    from unnest(next_phases.experiment_ids) i (experiment_id)
+    cross join lateral (select e.experiment_id, e.traffic from ab.experiment e where e.experiment_id = i.experiment_id offset 0) x
+    cross join lateral (select max(p.phase) as phase from ab.phase p where p.experiment_id = x.experiment_id) last
+    cross join lateral (
+        select
+            array_agg(v.variant::text order by v.variant_id) as variants,
+            array_agg((v.weight * 1000000000)::bigint order by v.variant_id) as weights
+        from ab.variant v
+        where v.experiment_id = x.experiment_id
+    ) arms
+    cross join lateral (
+        select
+            coalesce(array_agg(r.from_bucket order by r.from_bucket), '{}') as from_buckets,
+            coalesce(array_agg(r.to_bucket order by r.from_bucket), '{}') as to_buckets,
+            coalesce(array_agg(array_position(arms.variants, r.variant::text) - 1 order by r.from_bucket), '{}') as variants
+        from ab.variant_range r
+        where r.experiment_id = x.experiment_id
+            and r.phase = last.phase
+    ) before
+    cross join lateral (
+        select
+            array_agg(l.from_bucket order by l.from_bucket) as from_buckets,
+            array_agg(l.to_bucket order by l.from_bucket) as to_buckets,
+            array_agg(arms.variants[l.variant + 1] order by l.from_bucket) as variants
+        from ab_internal.layout(before.from_buckets, before.to_buckets, before.variants, arms.weights) l
+    ) laid
+    cross join lateral (
+        select range_agg(int4range(greatest(r.from_bucket, l.from_bucket), least(r.to_bucket, l.to_bucket))) as buckets
+        from unnest(before.from_buckets, before.to_buckets, before.variants) r (from_bucket, to_bucket, variant)
+        join unnest(laid.from_buckets, laid.to_buckets, laid.variants) l (from_bucket, to_bucket, variant)
+            on l.variant = arms.variants[r.variant + 1] and r.from_bucket < l.to_bucket and l.from_bucket < r.to_bucket
+    ) kept;
+end
+$$;
+
+comment on function ab_internal.next_phases(integer[]) is 'the phases that these experiments would begin now, by their traffic and weights, with the buckets that change hands and who owns which';
+
+create or replace function ab_internal.open_phases(experiment_ids integer[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
 begin
     -- One at a time: whoever waits here sees the phase and the weights of whoever came first.
     perform from ab.experiment x where x.experiment_id = any (open_phases.experiment_ids) order by x.experiment_id for no key update;
-    with wanted as (
-        select x.experiment_id, x.traffic, (select max(p.phase) from ab.phase p where p.experiment_id = x.experiment_id) as last_phase
-        from ab.experiment x
-        where x.experiment_id = any (open_phases.experiment_ids)
-    ),
-    laid as materialized (
-        select w.experiment_id, coalesce(w.last_phase, 0) + 1 as phase, l.from_bucket, l.to_bucket, arms.variants[l.variant + 1] as variant
-        from wanted w
-        cross join lateral (
-            select
-                array_agg(v.variant::text order by v.variant_id) as variants,
-                array_agg((v.weight * 1000000000)::bigint order by v.variant_id) as weights
-            from ab.variant v
-            where v.experiment_id = w.experiment_id
-        ) arms
-        cross join lateral (
-            select
-                coalesce(array_agg(r.from_bucket order by r.from_bucket), '{}') as from_buckets,
-                coalesce(array_agg(r.to_bucket order by r.from_bucket), '{}') as to_buckets,
-                coalesce(array_agg(array_position(arms.variants, r.variant::text) - 1 order by r.from_bucket), '{}') as variants
-            from ab.variant_range r
-            where r.experiment_id = w.experiment_id
-                and r.phase = w.last_phase
-        ) before
-        cross join lateral ab_internal.layout(before.from_buckets, before.to_buckets, before.variants, arms.weights) l
-    ),
-    kept as (
-        select l.experiment_id, range_agg(int4range(greatest(r.from_bucket, l.from_bucket), least(r.to_bucket, l.to_bucket))) as buckets
-        from laid l
-        join ab.variant_range r on r.experiment_id = l.experiment_id and r.phase = l.phase - 1 and r.variant = l.variant
-            and r.from_bucket < l.to_bucket and l.from_bucket < r.to_bucket
-        group by l.experiment_id
+    with next as materialized (
+        select n.* from ab_internal.next_phases(open_phases.experiment_ids) n
     ),
     opened as (
         insert into ab.phase (experiment_id, phase, traffic, reason, moved)
-        select w.experiment_id, coalesce(w.last_phase, 0) + 1, w.traffic, nullif(current_setting('ab_internal.reason', true), ''),
-            case when w.last_phase is null then '{}' else int4multirange(int4range(0, 1000000)) - coalesce(k.buckets, '{}') end
-        from wanted w
-        left join kept k using (experiment_id)
+        select n.experiment_id, n.phase, n.traffic, nullif(current_setting('ab_internal.reason', true), ''), n.moved
+        from next n
     )
     insert into ab.variant_range (experiment_id, phase, from_bucket, to_bucket, variant)
-    select l.experiment_id, l.phase, l.from_bucket, l.to_bucket, l.variant
-    from laid l;
+    select n.experiment_id, n.phase, r.from_bucket, r.to_bucket, r.variant
+    from next n
+    cross join lateral unnest(n.from_buckets, n.to_buckets, n.variants) r (from_bucket, to_bucket, variant);
 end
 $$;
 
