@@ -53,6 +53,8 @@ struct State {
 pub struct Known {
     /// As of when all of this was loaded; `None` before the first load, and where there is no such workspace.
     state: Option<State>,
+    /// The last statement in which that was found to be the state at which the statement looks at tables.
+    confirmed: u64,
     settings: Entries<Workspace>,
     experiments: Entries<Experiment>,
     flags: Entries<Flag>,
@@ -104,6 +106,9 @@ struct Copy {
     serial: u64,
     workspace: Vec<u8>,
     known: Known,
+    /// Whether this session ever looked at lists, which are in tables and not in here: from then on each statement must
+    /// begin with what is known being of the moment at which it will look at them.
+    uses_lists: bool,
     /// Of workspaces that were the session's before: a query may go to and fro between several, row by row.
     elsewhere: HashMap<Vec<u8>, Known>,
 }
@@ -174,16 +179,48 @@ extern "C-unwind" fn subtransaction_ends(
 /// What has this name in the session's workspace, as of the newest commit that the current statement can know of.
 pub fn find<T: Published>(key: &str) -> Option<Arc<T>> {
     let serial = statement::serial();
-    let known = COPY.with_borrow_mut(|copy| {
+    let must_be_confirmed = COPY.with_borrow_mut(|copy| {
         workspace::with_current(|current| {
-            if copy.serial != serial || copy.workspace != current {
+            let is_new = copy.serial != serial || copy.workspace != current;
+            if is_new {
                 copy.refresh(serial, current);
             }
-        });
+            is_new && copy.uses_lists
+        })
+    });
+    if must_be_confirmed {
+        confirm();
+    }
+    let known = COPY.with_borrow_mut(|copy| {
         // Given away rather than lent: deciding may run SQL, and that must not find the copy borrowed.
         T::entries(&mut copy.known).get(key).cloned()
     });
     known.unwrap_or_else(|| load(key))
+}
+
+/// Sees to it that what is known, from this statement on, is of the moment at which lists are looked at.
+pub fn confirm_for_lists() {
+    COPY.with_borrow_mut(|copy| copy.uses_lists = true);
+    confirm();
+}
+
+/// Forgets what is known of the workspace unless it is of the moment at which this statement looks at tables: a change may
+/// be seen there before it is signalled.
+fn confirm() {
+    let serial = statement::serial();
+    let Some(state) =
+        COPY.with_borrow(|copy| copy.known.state.clone().filter(|_| copy.known.confirmed != serial))
+    else {
+        return;
+    };
+    let is_current = current_version(&state.workspace_id).is_some_and(|version| version == state.version);
+    COPY.with_borrow_mut(|copy| {
+        if is_current {
+            copy.known.confirmed = serial;
+        } else {
+            copy.known = Known::default();
+        }
+    });
 }
 
 /// Every experiment of the session's workspace that can give anybody a variant, by key.
@@ -290,9 +327,8 @@ fn load<T: Published>(key: &str) -> Option<Arc<T>> {
 
 /// The state that whatever is loaded next must be of: that of what is known of the workspace already, else the newest.
 ///
-/// One row after the other, each by its key: to plan a join of the three tables takes a new session longer than to read them.
-/// A change that commits between two of these queries is above the version by which the last of them is bound. The casts
-/// of keys, which are a domain, name the operator: without them a new session goes through every "=" there is.
+/// One row after the other, each by its key: to plan a join of the three tables takes a new session longer than to read
+/// them. The casts of keys, which are a domain, name the operator: without them it goes through every "=" there is.
 fn state_to_load(workspace: &str) -> Option<State> {
     prepare_to_load();
     let known = COPY.with_borrow(|copy| {
@@ -306,20 +342,25 @@ fn state_to_load(workspace: &str) -> Option<State> {
         &[workspace],
         false,
     )?;
-    let version = owner::first_text(
-        c"select v.version::pg_catalog.text
-            from ab_internal.config_version v
-            where v.workspace_id operator(pg_catalog.=) $1::pg_catalog.int4",
-        &[&workspace_id],
-        false,
-    )?;
+    let version = current_version(&workspace_id)?;
     let state = State { workspace_id, version };
     COPY.with_borrow_mut(|copy| {
         if copy.workspace == workspace.as_bytes() {
             copy.known.state = Some(state.clone());
+            copy.known.confirmed = statement::serial();
         }
     });
     Some(state)
+}
+
+fn current_version(workspace_id: &str) -> Option<String> {
+    owner::first_text(
+        c"select v.version::pg_catalog.text
+            from ab_internal.config_version v
+            where v.workspace_id operator(pg_catalog.=) $1::pg_catalog.int4",
+        &[workspace_id],
+        false,
+    )
 }
 
 /// Notes what a load of configuration under way means for what is kept of it.

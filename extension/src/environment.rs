@@ -51,6 +51,7 @@ impl Environment for Session<'_> {
 
 /// Whether a user is on the list of a segment now.
 pub fn is_member(segment: &Segment, user_id: &str) -> bool {
+    configuration::confirm_for_lists();
     owner::first_text(
         c"select m.user_id from ab.segment_member m
             where m.segment_id operator(pg_catalog.=) $1::pg_catalog.int4 and m.user_id operator(pg_catalog.=) $2",

@@ -34,5 +34,6 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     workspace::define();
+    statement::register();
     configuration::register();
 }

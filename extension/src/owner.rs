@@ -1,7 +1,7 @@
 //! Queries of our own tables with the rights of whoever owns the extension.
 //!
 //! What a backend caches must not depend on who happened to ask first, nor on a snapshot taken before the change that
-//! made it ask. Hence the owner's rights, and the latest snapshot rather than the statement's.
+//! made it ask. Hence the owner's rights, and a snapshot of our own rather than the query's (see `statement`).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,6 +9,8 @@ use std::ffi::{CStr, c_char};
 
 use pgrx::prelude::*;
 use pgrx::{IntoDatum, pg_sys};
+
+use crate::statement;
 
 thread_local! {
     /// Plans by the address of their query: each is asked for again and again, by millions of rows.
@@ -36,10 +38,7 @@ pub fn first_text(query: &'static CStr, arguments: &[&str], writes: bool) -> Opt
     let mut values: Vec<pg_sys::Datum> =
         arguments.iter().map(|argument| argument.into_datum().expect("a text is never null")).collect();
     let _identity = Identity::assume(owner);
-    // In a parallel plan the latest snapshot cannot be had; the statement's own is what all its workers share.
-    // SAFETY: plain question to the server.
-    #[expect(unsafe_code, reason = "call into the server")]
-    let pushes = !writes && !unsafe { pg_sys::IsInParallelMode() };
+    let snapshot = if writes { None } else { statement::snapshot() };
     // SAFETY: connect, execute and finish are paired, and the result is copied in between. An error leaves by unwinding
     // and ends the transaction or subtransaction, which releases the connection and the snapshot.
     #[expect(
@@ -47,8 +46,8 @@ pub fn first_text(query: &'static CStr, arguments: &[&str], writes: bool) -> Opt
         reason = "pgrx's own interface would assign a transaction id or choose the snapshot itself"
     )]
     unsafe {
-        if pushes {
-            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+        if let Some(snapshot) = snapshot {
+            pg_sys::PushActiveSnapshot(snapshot);
         }
         if pg_sys::SPI_connect() != pg_sys::SPI_OK_CONNECT as i32 {
             error!("cannot connect to the server programming interface");
@@ -66,7 +65,7 @@ pub fn first_text(query: &'static CStr, arguments: &[&str], writes: bool) -> Opt
             (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
         };
         pg_sys::SPI_finish();
-        if pushes {
+        if snapshot.is_some() {
             pg_sys::PopActiveSnapshot();
         }
         found

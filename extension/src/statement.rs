@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use pgrx::pg_sys;
+use pgrx::{pg_guard, pg_sys};
 
 /// From the epoch of PostgreSQL, 2000-01-01, to that of Unix, in microseconds.
 pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -43,6 +43,64 @@ mod server {
         pub fn GetActiveSnapshot() -> pg_sys::Snapshot;
         pub safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
         pub safe fn IsInParallelMode() -> bool;
+    }
+}
+
+/// The snapshot that is held, and for which statement.
+static HELD: OneThread<Option<(u64, pg_sys::Snapshot)>> = OneThread(Cell::new(None));
+
+/// Asks the server to be told when a transaction is about to end.
+pub fn register() {
+    // SAFETY: the callback is a function of this library, which a backend never unloads.
+    #[expect(unsafe_code, reason = "call into the server")]
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_ends), std::ptr::null_mut())
+    };
+}
+
+/// The snapshot by which this statement looks at our tables: the latest when it first looks, and then the same to its end,
+/// so that the configuration and the lists that go with it are of one moment. `None` in a parallel plan, where the latest
+/// cannot be had, and what is shared with the others is the active one.
+pub fn snapshot() -> Option<pg_sys::Snapshot> {
+    if server::IsInParallelMode() {
+        return None;
+    }
+    let serial = serial();
+    if let Some((held_for, snapshot)) = HELD.0.get()
+        && held_for == serial
+    {
+        return Some(snapshot);
+    }
+    release();
+    // SAFETY: a transaction is open, because a function is being called. The snapshot belongs to the transaction and not
+    // to the statement, whose own resources are given up before anybody could tell us; `transaction_ends` gives it back.
+    #[expect(unsafe_code, reason = "calls into the server")]
+    let snapshot = unsafe {
+        pg_sys::RegisterSnapshotOnOwner(pg_sys::GetLatestSnapshot(), pg_sys::TopTransactionResourceOwner)
+    };
+    HELD.0.set(Some((serial, snapshot)));
+    Some(snapshot)
+}
+
+fn release() {
+    if let Some((_, snapshot)) = HELD.0.take() {
+        // SAFETY: registered with this owner, not given back since, and the transaction is still open.
+        #[expect(unsafe_code, reason = "call into the server")]
+        unsafe {
+            pg_sys::UnregisterSnapshotFromOwner(snapshot, pg_sys::TopTransactionResourceOwner)
+        };
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PARALLEL_ABORT};
+    use pg_sys::XactEvent::{XACT_EVENT_PARALLEL_PRE_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
+    match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PARALLEL_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => release(),
+        // The server gives back all that an aborted transaction holds.
+        XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => HELD.0.set(None),
+        _ => {}
     }
 }
 
