@@ -402,15 +402,16 @@ create or replace function ab_internal.locked_experiment(experiment text)
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    wanted constant integer := ab_internal.experiment_id(locked_experiment.experiment);
     result ab.experiment;
 begin
-    perform ab_internal.lock_configuration(x.workspace_id) from ab.experiment x where x.experiment_id = wanted;
-    select x.* into result from ab.experiment x where x.experiment_id = wanted for no key update;
-    if result.experiment_id is null then
-        -- Deleted by whom we waited for.
-        perform ab_internal.experiment_id(locked_experiment.experiment);
-    end if;
+    perform ab_internal.lock_configuration(w.workspace_id)
+    from ab.workspace w
+    where w.workspace = coalesce(nullif(current_setting('ab.workspace', true), ''), 'default');
+    -- In another statement, which sees what those have done whom the lock waited for.
+    select x.* into result
+    from ab.experiment x
+    where x.experiment_id = ab_internal.experiment_id(locked_experiment.experiment)
+    for no key update;
     return result;
 end
 $$;
