@@ -114,3 +114,23 @@ pub fn one(client: &mut Client, query: &str) -> Option<String> {
         _ => None,
     })?
 }
+
+/// No panic, no internal error and nothing forgotten in what the server of this program has logged so far.
+pub fn assert_calm_log() {
+    let log = std::fs::read_to_string(cluster().log_path()).expect("the server's log");
+    for line in log.lines() {
+        let is_alarming = [
+            "PANIC",
+            "panicked",
+            "XX000",
+            "XX001",
+            "XX002",
+            "terminated by signal",
+            "std::panicking",
+            "reference leak",
+        ]
+        .iter()
+        .any(|alarm| line.contains(alarm));
+        assert!(!is_alarming, "{line}");
+    }
+}

@@ -1,9 +1,7 @@
 //! What happens to input that cannot be used: assignment answers NULL, everything else says what is wrong, by SQLSTATE,
 //! code and hint, and nothing of it reaches the server's log as a panic or an internal error.
 
-use std::fs;
-
-use ab_tests::{Database, cluster, one, sql_error};
+use ab_tests::{Database, assert_calm_log, one, sql_error};
 use postgres::Client;
 
 fn run(client: &mut Client, statements: &str) {
@@ -660,16 +658,4 @@ fn extreme_numbers_have_an_answer() {
         "a variance that no double holds is unknown, not zero"
     );
     assert_calm_log();
-}
-
-/// No panic and no internal error in what the server of this program has logged so far.
-fn assert_calm_log() {
-    let log = fs::read_to_string(cluster().log_path()).expect("the server's log");
-    for line in log.lines() {
-        let is_alarming =
-            ["PANIC", "panicked", "XX000", "XX001", "XX002", "terminated by signal", "std::panicking"]
-                .iter()
-                .any(|alarm| line.contains(alarm));
-        assert!(!is_alarming, "{line}");
-    }
 }

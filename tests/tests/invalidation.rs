@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use ab_tests::{Database, one};
+use ab_tests::{Database, assert_calm_log, one};
 use postgres::{Client, SimpleQueryMessage};
 
 const REASON: &str = "select ab_assign_reason('u', 'x')";
@@ -101,6 +101,55 @@ fn what_a_statement_loads_late_is_of_the_same_state() {
     assert_eq!(answer.as_deref(), Some("split  split t 2"), "what was loaded after the commit is of before");
     let answer = one(&mut reader, &statement.replace("pg_sleep(1)", "''"));
     assert_eq!(answer.as_deref(), Some("not_running  not_running f 0"));
+}
+
+#[test]
+fn lists_are_looked_at_as_of_the_configuration() {
+    let (database, mut writer, mut reader) = two_sessions();
+    run(
+        &mut writer,
+        r#"select ab_create_segment('staff');
+        select ab_create_experiment('y', targeting => '{"operator": "in_segment", "values": ["staff"]}'); select ab_start('y')"#,
+    );
+    let statement = "select concat_ws(' ', ab_assign_reason('u', 'x'), ab_assign_reason('u', 'y'), pg_sleep(1), ab_assign_reason('u', 'y'), ab_assign_reason('w', 'y'))";
+    // By a session that never looked at a list, by one that did, and in a transaction.
+    for (begin, end) in
+        [("", ""), ("", ""), ("begin", "commit"), ("begin isolation level repeatable read", "rollback")]
+    {
+        let asking = thread::spawn(move || {
+            run(&mut reader, begin);
+            let answer = one(&mut reader, statement);
+            run(&mut reader, end);
+            (answer, reader)
+        });
+        thread::sleep(Duration::from_millis(300));
+        run(&mut writer, "begin; select ab_add_members('staff', '{u,w}'), ab_pause('x'); commit");
+        let (answer, again) = asking.join().expect("the reader");
+        reader = again;
+        assert_eq!(answer.as_deref(), Some("split not_targeted  not_targeted not_targeted"));
+        let answer = one(&mut reader, &statement.replace("pg_sleep(1)", "''"));
+        assert_eq!(answer.as_deref(), Some("not_running split  split split"));
+        run(&mut writer, "select ab_remove_members('staff', '{u,w}'), ab_resume('x')");
+    }
+    // A parallel plan looks at what its workers share, and nothing that was looked at is left behind.
+    run(
+        &mut reader,
+        "set parallel_setup_cost = 0; set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0; set max_parallel_workers_per_gather = 2;
+        create table u as select 'u' as id from generate_series(1, 10000)",
+    );
+    assert_eq!(one(&mut reader, "select count(ab_assign(id, 'y')) from u").as_deref(), Some("0"));
+    run(&mut writer, "select ab_add_members('staff', '{u}')");
+    assert_eq!(one(&mut reader, "select count(ab_assign(id, 'y')) from u").as_deref(), Some("10000"));
+    run(
+        &mut reader,
+        "begin; select ab_assign('u', 'y'); savepoint s; select ab_assign('u', 'y'); rollback to s; select ab_assign('u', 'y'); commit",
+    );
+    run(
+        &mut reader,
+        "do $$ begin perform ab_assign('u', 'y'); commit; perform ab_assign('u', 'y'); rollback; perform ab_assign('u', 'y'); end $$",
+    );
+    drop(database);
+    assert_calm_log();
 }
 
 #[test]
