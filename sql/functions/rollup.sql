@@ -64,7 +64,7 @@ begin
     end loop;
     create temporary table if not exists ab_batch (
         workspace_id integer,
-        user_id text,
+        user_id text collate "C",
         event_id uuid,
         event_time timestamptz,
         event_type text,
@@ -75,7 +75,7 @@ begin
     ) on commit delete rows;
     create temporary table if not exists ab_exposed (
         experiment_id integer,
-        user_id text,
+        user_id text collate "C",
         variant text,
         first_exposed_at timestamptz,
         event_id uuid,
@@ -87,7 +87,7 @@ begin
     create temporary table if not exists ab_recount (
         experiment_id integer,
         metric_id integer,
-        user_id text,
+        user_id text collate "C",
         old_variant text,
         variant text,
         first_exposed_at timestamptz
@@ -95,7 +95,7 @@ begin
     create temporary table if not exists ab_unit_change (
         experiment_id integer,
         metric_id integer,
-        user_id text,
+        user_id text collate "C",
         old_variant text,
         old_count bigint,
         old_total numeric,

@@ -207,7 +207,7 @@ comment on table ab.holdout_experiment is 'which holdouts bind which experiments
 -- No foreign keys: a row for every user of a sticky experiment, as in ab.exposure.
 create table ab.sticky_assignment (
     experiment_id integer not null,
-    user_id text not null,
+    user_id text collate "C" not null,
     variant text not null,
     assigned_at timestamptz not null default clock_timestamp(),
     primary key (user_id, experiment_id)

@@ -31,7 +31,7 @@ comment on column ab.segment.revision is 'rises with every change of members';
 -- No foreign key: a check for each of a million rows would cost more than the row (functions/segment.sql checks once).
 create table ab.segment_member (
     segment_id integer not null,
-    user_id text not null
+    user_id text collate "C" not null
         constraint segment_member_user_id_check check (octet_length(user_id) between 1 and 512),
     primary key (segment_id, user_id)
 );
@@ -43,7 +43,7 @@ create table ab_internal.segment_change (
     change_id bigint generated always as identity,
     segment_id integer not null,
     version bigint not null,
-    user_id text not null,
+    user_id text collate "C" not null,
     is_member boolean not null
 );
 

@@ -2,7 +2,7 @@
 -- per row and user would cost more than the row; deleting an experiment removes its rows (functions/rules.sql).
 create table ab.exposure (
     experiment_id integer not null,
-    user_id text not null,
+    user_id text collate "C" not null,
     variant text not null,
     first_exposed_at timestamptz not null,
     event_id uuid not null,
@@ -23,7 +23,7 @@ comment on column ab.exposure.is_multiple is 'exposed to more than one variant; 
 create table ab.unit_metric (
     experiment_id integer not null,
     metric_id integer not null,
-    user_id text not null,
+    user_id text collate "C" not null,
     event_count bigint not null,
     total numeric not null,
     primary key (user_id, experiment_id, metric_id)
