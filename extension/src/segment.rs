@@ -17,18 +17,19 @@ use crate::owner::Identity;
 /// Rows taken from the query at a time.
 const FETCH: i64 = 10_000;
 
+/// The first column of every row of `query`, run as whoever calls: what no definer's rights can be borrowed for.
+#[pg_extern]
+fn query_as_caller(query: &str) -> Result<SetOfIterator<'static, String>, ErrorReport> {
+    // SAFETY: plain question to the server.
+    #[expect(unsafe_code, reason = "call into the server")]
+    run_as(query, unsafe { pg_sys::GetUserId() })
+}
+
 /// The first column of every row of `query`, run as `owner_role`.
 #[pg_extern]
 fn segment_query(query: &str, owner_role: &str) -> Result<SetOfIterator<'static, String>, ErrorReport> {
-    let refused = |problem: String| {
-        report(Error::new(
-            Code::InvalidQuery,
-            format!("segment query {problem}"),
-            "write one SELECT of one column of user ids; name tables that its owner may read with their schema, and call no volatile function",
-        ))
-    };
-    let (Ok(text), Ok(role)) = (CString::new(query), CString::new(owner_role)) else {
-        return Err(refused("holds a NUL".to_owned()));
+    let Ok(role) = CString::new(owner_role) else {
+        return Err(refused("belongs to nobody".to_owned()));
     };
     // SAFETY: a look-up in the catalogue that is asked not to raise.
     #[expect(unsafe_code, reason = "call into the server")]
@@ -39,6 +40,19 @@ fn segment_query(query: &str, owner_role: &str) -> Result<SetOfIterator<'static,
             ab_core::event::excerpt(owner_role)
         )));
     }
+    run_as(query, owner)
+}
+
+fn refused(problem: String) -> ErrorReport {
+    report(Error::new(
+        Code::InvalidQuery,
+        format!("segment query {problem}"),
+        "write one SELECT of one column of user ids; name tables that its owner may read with their schema, and call no volatile function",
+    ))
+}
+
+fn run_as(query: &str, owner: pg_sys::Oid) -> Result<SetOfIterator<'static, String>, ErrorReport> {
+    let Ok(text) = CString::new(query) else { return Err(refused("holds a NUL".to_owned())) };
     let outcome = PgTryBuilder::new(|| {
         let _identity = Identity::assume(owner);
         let _settings = Settings::keep();
@@ -112,7 +126,7 @@ unsafe fn check(plan: pg_sys::SPIPlanPtr) -> Result<(), String> {
         }
         let columns = (*source).resultDesc;
         if columns.is_null() || (*columns).natts != 1 {
-            return Err("returns more than one column".to_owned());
+            return Err("does not return exactly one column".to_owned());
         }
         Ok(())
     }

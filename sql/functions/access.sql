@@ -58,6 +58,9 @@ begin
         execute format('grant insert (workspace_id, segment, kind, rule, query, owner_role, description), update (rule, query, owner_role, description), delete on ab.segment to %I', ab_grant.role_name);
         execute format('grant insert (workspace_id, experiment_id, metric_id, is_primary), update (is_primary), delete on ab.experiment_metric to %I', ab_grant.role_name);
         execute format('grant usage on all sequences in schema ab to %I', ab_grant.role_name);
+        -- What ab_create_segment() calls, which runs with the caller's own rights.
+        execute format('grant usage on schema ab_internal to %I', ab_grant.role_name);
+        execute format('grant execute on function ab_internal.check_new_segment(text, jsonb, text), ab_internal.query_as_caller(text), ab_internal.complete_segment(text, jsonb, text[]) to %I', ab_grant.role_name);
     end if;
 end
 $$;

@@ -127,6 +127,18 @@ create or replace function ab_internal.segment_query(query text, owner_role text
 
 comment on function ab_internal.segment_query(text, text) is 'what a query gives that runs with the rights of a role and may only read';
 
+create or replace function ab_internal.query_as_caller(query text)
+    returns setof text
+    language c
+    strict
+    volatile
+    parallel unsafe
+    rows 100000
+    as 'MODULE_PATHNAME',
+    'query_as_caller_wrapper';
+
+comment on function ab_internal.query_as_caller(text) is 'what a query gives that runs with the rights of whoever calls and may only read';
+
 create or replace function ab_internal.thompson_weights(kind text, units bigint[], totals double precision[], squares double precision[], minimum_share double precision, seed bigint)
     returns double precision[]
     language c

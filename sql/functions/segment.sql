@@ -6,31 +6,15 @@ create or replace function ab_internal.segment_before()
     security definer
     set search_path = pg_catalog, pg_temp
     as $$
-declare
-    speaker constant name := ab_internal.session_role();
 begin
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, ab_internal.workspace_id());
         -- Counted as they come, also in a restore.
         new.members := 0;
-        if new.kind = 'query' then
-            new.owner_role := coalesce(new.owner_role, speaker);
-        end if;
     else
         if (new.segment_id, new.workspace_id, new.segment, new.kind) is distinct from (old.segment_id, old.workspace_id, old.segment, old.kind) then
             perform ab_internal.raise('immutable', format('segment "%s" cannot change its key or its kind', old.segment), 'create another segment');
         end if;
-        if new.query is distinct from old.query and new.owner_role is not distinct from old.owner_role then
-            new.owner_role := speaker;
-        end if;
-    end if;
-    -- The query will run with the owner's rights: only a restore may write it down for somebody else.
-    if new.owner_role is not null
-        and (tg_op = 'INSERT' or new.owner_role is distinct from old.owner_role)
-        and not (select r.rolsuper from pg_roles r where r.rolname = speaker)
-        and not coalesce((select pg_has_role(speaker, r.oid, 'member') from pg_roles r where r.rolname = new.owner_role), false) then
-        raise exception 'segment "%" cannot be owned by role "%"', new.segment, new.owner_role
-            using errcode = 'insufficient_privilege', hint = 'leave owner_role out, or name a role that you are a member of';
     end if;
     if new.rule is not null and (tg_op = 'INSERT' or new.rule is distinct from old.rule) then
         perform ab_internal.check_rule(format('rule of segment "%s"', new.segment), new.rule::text);
@@ -42,7 +26,37 @@ begin
 end
 $$;
 
-comment on function ab_internal.segment_before() is 'completes a new segment, checks its rule, and keeps its query with whoever wrote it';
+comment on function ab_internal.segment_before() is 'completes a new segment and checks its rule';
+
+-- Not security definer, and by the role that the very statement runs as: the session's role would be that of whoever
+-- happens to call a function, or to analyse a table with an index on one, that somebody else wrote.
+create or replace function ab_internal.segment_author()
+    returns trigger
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if new.kind = 'query' and (new.owner_role is null or (tg_op = 'UPDATE' and new.query is distinct from old.query and new.owner_role is not distinct from old.owner_role)) then
+        new.owner_role := current_user;
+    end if;
+    -- The query will run with the owner's rights: only whoever has them, such as a restore, may write it down for somebody else.
+    if new.owner_role is not null
+        and (tg_op = 'INSERT' or new.owner_role is distinct from old.owner_role)
+        and not (select r.rolsuper from pg_roles r where r.rolname = current_user)
+        and not coalesce((select pg_has_role(current_user, r.oid, 'member') from pg_roles r where r.rolname = new.owner_role), false) then
+        raise exception 'segment "%" cannot be owned by role "%"', new.segment, new.owner_role
+            using errcode = 'insufficient_privilege', hint = 'leave owner_role out, or name a role that you are a member of';
+    end if;
+    return new;
+end
+$$;
+
+comment on function ab_internal.segment_author() is 'keeps the query of a segment with whoever wrote it';
+
+create or replace trigger segment_author
+    before insert or update on ab.segment
+    for each row
+    execute function ab_internal.segment_author();
 
 create or replace trigger segment_before
     before insert or update on ab.segment
@@ -123,12 +137,6 @@ begin
         end if;
         if home.kind = 'rule' then
             perform ab_internal.raise('invalid_segment', format('segment "%s" goes by a rule and has no members', home.segment), 'create a segment without a rule');
-        end if;
-        -- A restore writes the members of queries, too: it runs as a superuser.
-        if home.kind = 'query'
-            and not exists (select from ab_internal.segment_refresh r where r.segment_id = change.segment_id)
-            and not (select r.rolsuper from pg_roles r where r.rolname = ab_internal.session_role()) then
-            perform ab_internal.raise('invalid_segment', format('members of segment "%s" are found by its query', home.segment), 'change the query, or call ab_refresh_segment()');
         end if;
         perform ab_internal.lock_configuration(home.workspace_id);
         is_many := change.members > 10000
@@ -225,10 +233,50 @@ create or replace trigger segment_member_truncated
     for each statement
     execute function ab_internal.segment_members_truncated();
 
-create or replace trigger segment_member_changes
-    before insert or update or delete or truncate on ab.segment_member
+-- Not security definer: who writes is the question. Those who may act as the owner of the table are refreshing, or
+-- restoring.
+create or replace function ab_internal.segment_members_author()
+    returns trigger
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    found_by_query text;
+begin
+    if pg_has_role(current_user, (select c.relowner from pg_class c where c.oid = tg_relid), 'member') then
+        return null;
+    end if;
+    select min(s.segment) into found_by_query
+    from ab.segment s
+    where s.kind = 'query'
+        and s.segment_id in (select c.segment_id from changed c);
+    if found_by_query is not null then
+        raise exception 'members of segment "%" are found by its query', found_by_query
+            using errcode = 'invalid_parameter_value', hint = 'change the query, or call ab_refresh_segment()', detail = 'code=invalid_segment';
+    end if;
+    return null;
+end
+$$;
+
+comment on function ab_internal.segment_members_author() is 'refuses members of a query that its query did not find';
+
+create or replace trigger segment_member_author_inserted
+    after insert on ab.segment_member
+    referencing new table as changed
     for each statement
-    execute function ab_internal.config_changes();
+    execute function ab_internal.segment_members_author();
+
+create or replace trigger segment_member_author_updated
+    after update on ab.segment_member
+    referencing new table as changed
+    for each statement
+    execute function ab_internal.segment_members_author();
+
+create or replace trigger segment_member_author_deleted
+    after delete on ab.segment_member
+    referencing old table as changed
+    for each statement
+    execute function ab_internal.segment_members_author();
 
 create or replace function ab_internal.find_segment(segment text, workspace text default null)
     returns ab.segment
@@ -306,8 +354,32 @@ $$;
 
 comment on function ab_internal.check_user_ids(text[]) is 'raises unless all of them can be users';
 
-create or replace function @extschema@.ab_create_segment(segment text, rule jsonb default null, query text default null, description text default null)
-    returns text
+create or replace function ab_internal.check_new_segment(segment text, rule jsonb, query text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.check_key('segment', check_new_segment.segment);
+    if check_new_segment.rule is not null and check_new_segment.query is not null then
+        perform ab_internal.raise('invalid_segment', format('segment "%s" has both a rule and a query', check_new_segment.segment), 'give one of them, or none for a list');
+    end if;
+    if check_new_segment.segment = 'opted-out' and (check_new_segment.rule is not null or check_new_segment.query is not null) then
+        perform ab_internal.raise('invalid_segment', 'segment "opted-out" is the list of ab_opt_out()', 'choose another key');
+    end if;
+    if exists (select from ab.segment s where s.workspace_id = ab_internal.workspace_id() and s.segment = check_new_segment.segment) then
+        perform ab_internal.raise('segment_exists', format('segment "%s" exists already', check_new_segment.segment), 'choose another key');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_new_segment(text, jsonb, text) is 'raises unless a segment can be made of that';
+
+create or replace function ab_internal.complete_segment(segment text, rule jsonb, user_ids text[])
+    returns void
     language plpgsql
     volatile
     parallel unsafe
@@ -315,31 +387,51 @@ create or replace function @extschema@.ab_create_segment(segment text, rule json
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    workspace constant integer := ab_internal.workspace_id();
+    made constant ab.segment := ab_internal.find_segment(complete_segment.segment);
 begin
-    perform ab_internal.check_key('segment', ab_create_segment.segment);
-    if ab_create_segment.rule is not null and ab_create_segment.query is not null then
-        perform ab_internal.raise('invalid_segment', format('segment "%s" has both a rule and a query', ab_create_segment.segment), 'give one of them, or none for a list');
+    if complete_segment.rule is not null then
+        perform ab_internal.check_segments(made.workspace_id, format('rule of segment "%s"', made.segment), complete_segment.rule);
     end if;
-    if ab_create_segment.segment = 'opted-out' and (ab_create_segment.rule is not null or ab_create_segment.query is not null) then
-        perform ab_internal.raise('invalid_segment', 'segment "opted-out" is the list of ab_opt_out()', 'choose another key');
+    if made.kind = 'query' and made.refreshed_at is null then
+        insert into ab.segment_member (segment_id, user_id)
+        select made.segment_id, u.user_id
+        from unnest(complete_segment.user_ids) u (user_id)
+        order by u.user_id
+        on conflict do nothing;
+        update ab.segment s set refreshed_at = clock_timestamp() where s.segment_id = made.segment_id;
     end if;
-    perform ab_internal.lock_configuration(workspace);
-    insert into ab.segment (workspace_id, segment, kind, rule, query, description)
-    values (
-        workspace, ab_create_segment.segment, case when ab_create_segment.rule is not null then 'rule' when ab_create_segment.query is not null then 'query' else 'list' end,
-        ab_create_segment.rule, ab_create_segment.query, ab_create_segment.description)
-    on conflict on constraint segment_workspace_id_segment_key do nothing;
-    if not found then
-        perform ab_internal.raise('segment_exists', format('segment "%s" exists already', ab_create_segment.segment), 'choose another key');
-    end if;
-    if ab_create_segment.rule is not null then
-        perform ab_internal.check_segments(workspace, format('rule of segment "%s"', ab_create_segment.segment), ab_create_segment.rule);
-    end if;
+end
+$$;
+
+comment on function ab_internal.complete_segment(text, jsonb, text[]) is 'checks what a new segment names, and gives one by query those whom its query found';
+
+-- Not security definer, so that a query is run, and kept, with the rights of whoever wrote it and of nobody else.
+create or replace function @extschema@.ab_create_segment(segment text, rule jsonb default null, query text default null, description text default null)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    found_users text[];
+begin
+    perform ab_internal.check_new_segment(ab_create_segment.segment, ab_create_segment.rule, ab_create_segment.query);
     if ab_create_segment.query is not null then
-        perform ab_internal.refresh_segment(ab_create_segment.segment);
+        -- Before anybody has to wait for this change of the configuration: a query can take its time.
+        found_users := array(select distinct q.user_id from ab_internal.query_as_caller(ab_create_segment.query) q (user_id));
     end if;
+    insert into ab.segment (segment, kind, rule, query, description)
+    values (
+        ab_create_segment.segment, case when ab_create_segment.rule is not null then 'rule' when ab_create_segment.query is not null then 'query' else 'list' end,
+        ab_create_segment.rule, ab_create_segment.query, ab_create_segment.description);
+    perform ab_internal.complete_segment(ab_create_segment.segment, ab_create_segment.rule, found_users);
     return ab_create_segment.segment;
+exception
+    -- Somebody else has just made one of that name.
+    when unique_violation then
+        perform ab_internal.check_new_segment(ab_create_segment.segment, ab_create_segment.rule, ab_create_segment.query);
+        raise;
 end
 $$;
 
@@ -430,7 +522,6 @@ begin
     analyze pg_temp.ab_segment_found;
     -- The query has run before anybody has to wait.
     perform ab_internal.lock_configuration(wanted.workspace_id);
-    insert into ab_internal.segment_refresh (segment_id) values (wanted.segment_id);
     delete from ab.segment_member m
     where m.segment_id = wanted.segment_id
         and not exists (select from pg_temp.ab_segment_found f where f.user_id = m.user_id);
@@ -440,7 +531,6 @@ begin
     where not exists (select from ab.segment_member m where m.segment_id = wanted.segment_id and m.user_id = f.user_id)
     order by f.user_id
     on conflict do nothing;
-    delete from ab_internal.segment_refresh r where r.segment_id = wanted.segment_id;
     update ab.segment s set refreshed_at = clock_timestamp() where s.segment_id = wanted.segment_id;
     drop table pg_temp.ab_segment_found;
     return (select s.members from ab.segment s where s.segment_id = wanted.segment_id);

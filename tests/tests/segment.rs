@@ -458,3 +458,97 @@ fn a_query_leaves_no_setting_behind_for_whoever_refreshes() {
     drop(settler);
     run(&mut owner, "drop owned by settler cascade; drop role settler");
 }
+
+#[test]
+fn nobody_writes_a_query_that_runs_with_the_rights_of_another() {
+    let database = Database::new();
+    let mut client = database.connect();
+    let role = format!("mallory_{}", std::process::id());
+    run(
+        &mut client,
+        &format!(
+            "create role {role}; select ab_grant('{role}', 'admin'); grant create, usage on schema public to {role};
+            create table public.secret as select 's1' as user_id;
+            set session authorization {role};
+            create table public.trapped (id integer);
+            create function public.plant() returns void language plpgsql as $$ begin
+                insert into ab.segment (segment, kind, query) values ('loot', 'query', 'select user_id from public.secret') on conflict do nothing;
+            end $$;
+            create function public.trap(i integer) returns integer language plpgsql immutable as $$ begin
+                if session_user <> current_user then perform public.plant(); end if;
+                return i;
+            end $$;
+            create index on public.trapped (public.trap(id));
+            insert into public.trapped select generate_series(1, 100);
+            create function public.definer() returns text language plpgsql security definer as $$ begin
+                insert into ab.segment (segment, kind, query) values ('loot3', 'query', 'select user_id from public.secret');
+                return ab_create_segment('loot2', query => 'select n::text from generate_series(1, 3) n');
+            end $$;
+            grant execute on function public.definer() to public;
+            reset session authorization;
+            analyze public.trapped;
+            select public.definer()",
+        ),
+    );
+    let owners = one(
+        &mut client,
+        "select string_agg(format('%s by %s', segment, owner_role), ', ' order by segment) from ab.segment",
+    );
+    assert_eq!(
+        owners.as_deref(),
+        Some(format!("loot by {role}, loot2 by {role}, loot3 by {role}").as_str()),
+        "whoever is tricked into running it"
+    );
+    run(&mut client, &format!("set session authorization {role}"));
+    assert_eq!(one(&mut client, "select ab_refresh_segment('loot2')").as_deref(), Some("3"));
+    assert_eq!(code(&mut client, "select ab_refresh_segment('loot')"), "invalid_query");
+    for refused in [
+        "insert into ab.segment (segment, kind, query, owner_role) values ('mine', 'query', 'select 1', 'postgres')",
+        "update ab.segment set owner_role = 'postgres' where segment = 'loot2'",
+        "select ab_internal.segment_query('select user_id from public.secret', 'postgres')",
+    ] {
+        assert_eq!(sql_error(client.batch_execute(refused)).sqlstate, "42501", "{refused}");
+    }
+    let error = sql_error(client.batch_execute(
+        "insert into ab.segment_member select segment_id, 'u' from ab.segment where segment = 'loot2'",
+    ));
+    assert_eq!(error.code, "invalid_segment");
+    run(&mut client, "reset session authorization");
+    // What one wrote, and another takes over by rewriting, is the other's from then on.
+    run(&mut client, "select ab_create_segment('ours', query => 'select user_id from public.secret')");
+    assert_eq!(one(&mut client, "select ab_refresh_segment('ours')").as_deref(), Some("1"));
+    run(
+        &mut client,
+        &format!(
+            "set session authorization {role}; update ab.segment set query = query || ' ' where segment = 'ours'"
+        ),
+    );
+    assert_eq!(code(&mut client, "select ab_refresh_segment('ours')"), "invalid_query");
+    run(&mut client, &format!("reset session authorization; drop owned by {role} cascade; drop role {role}"));
+}
+
+#[test]
+fn nobody_waits_for_a_query_or_for_a_list_on_its_way() {
+    let database = Database::new();
+    let mut client = database.connect();
+    run(
+        &mut client,
+        "select ab_create_flag('f', default_value => 'true'), ab_create_segment('list');
+        create function public.slow() returns text language plpgsql stable as $$ begin perform pg_sleep(3); return 'u'; end $$",
+    );
+    let mut other = database.connect();
+    let creating = std::thread::spawn(move || {
+        run(&mut other, "select ab_create_segment('slow', query => 'select public.slow()')")
+    });
+    let mut loading = database.connect();
+    let mut copy = loading.copy_in("copy ab.segment_member from stdin").expect("COPY");
+    copy.write_all(b"1\tf\n").expect("a row");
+    copy.flush().expect("a row on its way");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    run(&mut client, "set lock_timeout = '1s'; select ab_kill('f')");
+    assert!(!creating.is_finished(), "the query was over before the flag was killed");
+    creating.join().expect("a segment");
+    copy.finish().expect("the end of COPY");
+    assert_eq!(state(&mut client, "list"), "1 1 1");
+    assert_eq!(state(&mut client, "slow"), "1 1 1");
+}
