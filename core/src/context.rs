@@ -37,6 +37,15 @@ pub fn path(dotted: &str) -> Option<Path> {
     (levels.len() <= MAX_PATH && levels.iter().all(|level| !level.is_empty())).then_some(levels)
 }
 
+/// The longest name of a unit, in bytes.
+const MAX_UNIT_BYTES: usize = 256;
+
+/// Whether experiments can assign by the attribute at that path. Not by `user_id`, which is the user's own id wherever
+/// else it is named: whoever means that names no unit.
+pub fn is_unit(dotted: &str) -> bool {
+    dotted.len() <= MAX_UNIT_BYTES && dotted != "user_id" && path(dotted).is_some()
+}
+
 /// Attributes by their path.
 pub trait Context {
     /// The value at `path`, one name for each level; `None` where there is none, or null.

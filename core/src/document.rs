@@ -132,6 +132,9 @@ pub struct StickyDocument {
     pub contested: Vec<(u32, u32)>,
     /// The greatest share of users that ever took part, in parts per million.
     pub traffic: u32,
+    /// Whether anybody was given a variant elsewhere that was never theirs here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// What a flag's values are.

@@ -89,6 +89,8 @@ struct Sticky {
     contested: Box<[(u32, u32)]>,
     /// The greatest share that ever took part.
     traffic: u32,
+    /// Whether a stored variant may be one that this experiment never gave.
+    foreign: bool,
 }
 
 impl Experiment {
@@ -136,9 +138,11 @@ impl Experiment {
                 slices: layer.slices.into(),
             }),
             holdouts: document.holdouts.into_iter().map(Into::into).collect(),
-            sticky: document
-                .sticky
-                .map(|sticky| Sticky { contested: sticky.contested.into(), traffic: sticky.traffic }),
+            sticky: document.sticky.map(|sticky| Sticky {
+                contested: sticky.contested.into(),
+                traffic: sticky.traffic,
+                foreign: sticky.foreign,
+            }),
             ..Extras::default()
         };
         for forced in document.overrides {
@@ -296,6 +300,9 @@ impl Experiment {
 
     /// Whether a unit that is answered `natural` may have been answered otherwise earlier.
     fn may_differ(&self, sticky: &Sticky, natural: Decision, unit: &str) -> bool {
+        if sticky.foreign {
+            return true;
+        }
         match natural.reason {
             Reason::Split => is_within(&sticky.contested, self.variant_salt.bucket(unit)),
             Reason::Traffic => self.traffic_salt.bucket(unit) < sticky.traffic,

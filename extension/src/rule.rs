@@ -10,6 +10,12 @@ use pgrx::prelude::*;
 
 use crate::error::report;
 
+/// Whether `unit` can name the attribute that is assigned by.
+#[pg_extern]
+fn is_unit(unit: &str) -> bool {
+    ab_core::context::is_unit(unit)
+}
+
 /// Raises unless `rule` is a rule; `what` names its owner.
 #[pg_extern]
 fn check_rule(what: &str, rule: &str) -> Result<(), ErrorReport> {

@@ -195,7 +195,7 @@ begin
             else jsonb_build_object('sticky', jsonb_build_object(
                 'contested', coalesce(history.contested, '[]'),
                 'traffic', (x.widest_traffic * 10000)::integer
-            ))
+            ) || case when x.has_foreign_assignments then jsonb_build_object('foreign', true) else '{}' end)
         end
         || case when x.shipped_variant is null then '{}' else jsonb_build_object('shipped', array_position(arms.keys, x.shipped_variant::text) - 1) end
     from ab.workspace w

@@ -102,7 +102,7 @@ declare
     experiment_ids integer[];
     tables text[];
     sticky boolean[];
-    chosen text;
+    foreign_to integer[];
 begin
     -- Where each event goes: to its table, to the overflow where the day has no partition, nowhere where it is refused.
     select
@@ -153,13 +153,44 @@ begin
     end if;
     -- In the order of the key, so that two senders of the same events wait for each other and never in a circle.
     if true = any (sticky) then
-        insert into ab.sticky_assignment (experiment_id, user_id, variant)
-        select distinct on (e.user_id, e.experiment_id) e.experiment_id, e.user_id, e.variant
-        from unnest(user_ids, experiment_ids, variants, event_times, tables, sticky) with ordinality e (user_id, experiment_id, variant, event_time, chosen, is_sticky, item)
-        where e.is_sticky
-            and e.chosen <> 'refused'
-        order by e.user_id, e.experiment_id, e.event_time, e.item
-        on conflict do nothing;
+        with given as (
+            insert into ab.sticky_assignment (experiment_id, user_id, variant)
+            select distinct on (e.user_id, e.experiment_id) e.experiment_id, e.user_id, e.variant
+            from unnest(user_ids, experiment_ids, variants, event_times, tables, sticky) with ordinality e (user_id, experiment_id, variant, event_time, chosen, is_sticky, item)
+            where e.is_sticky
+                and e.chosen <> 'refused'
+            order by e.user_id, e.experiment_id, e.event_time, e.item
+            on conflict do nothing
+            returning experiment_id, user_id, variant
+        )
+        -- An assignment made elsewhere can be one that this experiment never gave: then what is stored must be asked for by everybody.
+        select array_agg(distinct x.experiment_id)
+        into foreign_to
+        from given g
+        join ab.experiment x on x.experiment_id = g.experiment_id
+        where not x.has_foreign_assignments
+            and not (
+                @extschema@.ab_bucket(x.salt || ':traffic', g.user_id) < x.widest_traffic * 10000
+                and exists (
+                    select
+                    from ab.variant_range r
+                    where r.experiment_id = x.experiment_id
+                        and r.variant = g.variant
+                        and @extschema@.ab_bucket(x.salt || ':variant', g.user_id) >= r.from_bucket
+                        and @extschema@.ab_bucket(x.salt || ':variant', g.user_id) < r.to_bucket
+                )
+                and not exists (
+                    select
+                    from ab.layer_slice s
+                    join ab.layer l on l.layer_id = s.layer_id
+                    where s.experiment_id = x.experiment_id
+                    having count(*) > 0
+                        and count(*) filter (where @extschema@.ab_bucket(l.salt || ':layer', g.user_id) >= s.from_bucket and @extschema@.ab_bucket(l.salt || ':layer', g.user_id) < s.to_bucket) = 0
+                )
+            );
+        if foreign_to is not null then
+            update ab.experiment x set has_foreign_assignments = true where x.experiment_id = any (foreign_to);
+        end if;
     end if;
     if 'event_exposure' = any (tables) then
         insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)

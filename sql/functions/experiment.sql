@@ -141,6 +141,22 @@ $$;
 
 comment on function ab_internal.combine_factors(json) is 'the combinations of the levels of all factors, in written order, as variants of equal weight';
 
+create or replace function ab_internal.check_traffic(percent numeric)
+    returns void
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if check_traffic.percent is null or not check_traffic.percent between 0 and 100 or (check_traffic.percent > 0 and round(check_traffic.percent, 4) = 0) then
+        perform ab_internal.raise('invalid_argument', format('traffic is %s', coalesce(left(check_traffic.percent::text, 64), 'NULL')), 'give a percentage from 0 to 100; the smallest share is 0.0001');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_traffic(numeric) is 'raises unless that can be the percentage of users who take part';
+
 create or replace function ab_internal.insert_experiment(
     workspace_id integer,
     experiment text,
@@ -163,9 +179,7 @@ begin
     perform ab_internal.check_key('experiment', insert_experiment.experiment);
     perform ab_internal.check_key('salt', insert_experiment.salt);
     perform ab_internal.check_unit(insert_experiment.unit);
-    if insert_experiment.traffic is null or not insert_experiment.traffic between 0 and 100 then
-        perform ab_internal.raise('invalid_argument', format('traffic is %s', coalesce(insert_experiment.traffic::text, 'NULL')), 'give a percentage from 0 to 100');
-    end if;
+    perform ab_internal.check_traffic(insert_experiment.traffic);
     if insert_experiment.starts_at >= insert_experiment.ends_at then
         perform ab_internal.raise('invalid_argument', format('experiment "%s" would end before it starts', insert_experiment.experiment), 'give starts_at before ends_at');
     end if;
@@ -521,6 +535,9 @@ create or replace function @extschema@.ab_stop(experiment text, ship text defaul
 declare
     stopped constant ab.experiment := ab_internal.locked_experiment(ab_stop.experiment);
 begin
+    if ab_stop.ship is not null and stopped.kind = 'holdout' then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" is a holdout and ships nothing', stopped.experiment), 'leave out ship');
+    end if;
     perform ab_internal.change_status(ab_stop.experiment, array['running', 'paused'], 'stopped');
     if ab_stop.ship is not null then
         perform ab_internal.check_variant(stopped.experiment_id, ab_stop.ship);
@@ -532,7 +549,7 @@ $$;
 comment on function @extschema@.ab_stop(text, text) is $$Stops an experiment for good: nobody is assigned, and events from now on do not count; earlier ones that arrive late still do.
 
 ship: the variant that everybody is given from now on. Updating ab.experiment.shipped_variant changes that later.
-Errors: experiment_not_found, variant_not_found (42704), wrong_status (55000).
+Errors: experiment_not_found, variant_not_found (42704), invalid_argument (22023), wrong_status (55000).
 
 Example: SELECT ab_stop('checkout_button', ship => 'green');$$;
 
@@ -582,9 +599,7 @@ declare
     changed constant ab.experiment := ab_internal.locked_experiment(ab_set_traffic.experiment);
 begin
     perform ab_internal.check_no_holdout(changed);
-    if ab_set_traffic.percent is null or not ab_set_traffic.percent between 0 and 100 then
-        perform ab_internal.raise('invalid_argument', format('traffic is %s', coalesce(ab_set_traffic.percent::text, 'NULL')), 'give a percentage from 0 to 100');
-    end if;
+    perform ab_internal.check_traffic(ab_set_traffic.percent);
     perform set_config('ab_internal.reason', coalesce(ab_set_traffic.reason, ''), true);
     update ab.experiment x set traffic = ab_set_traffic.percent where x.experiment_id = changed.experiment_id;
     perform set_config('ab_internal.reason', '', true);
@@ -633,6 +648,21 @@ begin
     update ab.variant v
     set weight = (ab_set_weights.weights -> v.variant::text)::numeric
     where v.experiment_id = changed.experiment_id;
+    -- A variant that was inserted with just the weight that it is given now.
+    if changed.status in ('running', 'paused') and exists (
+        select
+        from ab.variant v
+        where v.experiment_id = changed.experiment_id
+            and not exists (
+                select
+                from ab.variant_range r
+                where r.experiment_id = changed.experiment_id
+                    and r.variant = v.variant
+                    and r.phase = (select max(p.phase) from ab.phase p where p.experiment_id = changed.experiment_id)
+            )
+    ) then
+        perform ab_internal.open_phases(array[changed.experiment_id], true);
+    end if;
     perform set_config('ab_internal.reason', '', true);
 end
 $$;

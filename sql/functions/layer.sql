@@ -163,8 +163,8 @@ create or replace function ab_internal.check_unit(unit text)
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    if octet_length(check_unit.unit) not between 1 and 256 then
-        perform ab_internal.raise('invalid_argument', 'a unit is empty or too long', 'name an attribute of the context, such as account.id');
+    if not ab_internal.is_unit(check_unit.unit) then
+        perform ab_internal.raise('invalid_argument', format('unit "%s" is no attribute of the context', left(check_unit.unit, 64)), 'name one, such as account.id, or leave it out to assign by the user''s own id');
     end if;
 end
 $$;
@@ -184,7 +184,11 @@ declare
     taken integer;
 begin
     wanted := wanted - coalesce((select sum(s.to_bucket - s.from_bucket) from ab.layer_slice s where s.experiment_id = join_layer.experiment_id and s.layer_id = join_layer.layer_id), 0);
-    if wanted < 0 then
+    if wanted < 0 and (select x.status from ab.experiment x where x.experiment_id = join_layer.experiment_id) = 'draft' then
+        -- Nobody has it yet.
+        delete from ab.layer_slice s where s.experiment_id = join_layer.experiment_id and s.layer_id = join_layer.layer_id;
+        wanted := round(join_layer.percent * 10000);
+    elsif wanted < 0 then
         perform ab_internal.raise('immutable', format('experiment "%s" owns more of layer "%s" than that, and a share may only grow', x.experiment, l.layer), 'give a larger percentage')
         from ab.experiment x, ab.layer l
         where x.experiment_id = join_layer.experiment_id
@@ -235,10 +239,10 @@ declare
 begin
     if (ab_join_layer.percent is null) = (ab_join_layer.from_bucket is null)
         or (ab_join_layer.from_bucket is null) <> (ab_join_layer.to_bucket is null)
-        or (ab_join_layer.percent is not null and not (ab_join_layer.percent > 0 and ab_join_layer.percent <= 100))
+        or (ab_join_layer.percent is not null and not (round(ab_join_layer.percent, 4) > 0 and ab_join_layer.percent <= 100))
         or (ab_join_layer.from_bucket is not null and not (0 <= ab_join_layer.from_bucket and ab_join_layer.from_bucket < ab_join_layer.to_bucket and ab_join_layer.to_bucket <= 1000000)) then
         perform ab_internal.raise('invalid_argument', format('the share of layer "%s" is not one', ab_join_layer.layer),
-            'give a percentage above 0, or from_bucket and to_bucket between 0 and 1,000,000');
+            'give a percentage of at least 0.0001, or from_bucket and to_bucket between 0 and 1,000,000');
     end if;
     if joining.status in ('running', 'paused') and not exists (select from ab.layer_slice s where s.experiment_id = joining.experiment_id) then
         perform ab_internal.raise('wrong_status', format('experiment "%s" is %s and would lose users by joining a layer', joining.experiment, joining.status),

@@ -53,6 +53,10 @@ declare
     overridden constant ab.experiment := ab_internal.locked_experiment(ab_override.experiment);
 begin
     perform ab_internal.check_override(ab_override.user_id, ab_override.segment);
+    if overridden.kind = 'holdout' then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" is a holdout: whom it holds out goes by the bucket alone', overridden.experiment),
+            'override the experiments that the user is to see');
+    end if;
     perform ab_internal.check_variant(overridden.experiment_id, ab_override.variant);
     if ab_override.user_id is not null then
         insert into ab.override (experiment_id, user_id, variant)

@@ -3,7 +3,7 @@
 -- tables that are restored before it: a restore inserts rows table by table, and no other rule on other tables can hold
 -- half-way. So a plain INSERT may name segments, experiments and flags that do not exist (nobody is in them, nothing holds
 -- of them); functions and UPDATE refuse that. Circles are refused at insertion too, because a part of what has none has none.
-create or replace function ab_internal.next_phases(experiment_ids integer[])
+create or replace function ab_internal.next_phases(experiment_ids integer[], are_reweighted boolean)
     returns table (experiment_id integer, phase integer, traffic numeric, moved int4multirange, from_buckets integer[], to_buckets integer[], variants text[])
     language plpgsql
     stable
@@ -23,7 +23,7 @@ begin
         x.experiment_id,
         coalesce(last.phase, 0) + 1,
         x.traffic,
-        case when last.phase is null then '{}' else int4multirange(int4range(0, 1000000)) - coalesce(kept.buckets, '{}') end,
+        case when last.phase is null or not next_phases.are_reweighted then '{}' else int4multirange(int4range(0, 1000000)) - coalesce(kept.buckets, '{}') end,
         coalesce(laid.from_buckets, '{}'),
         coalesce(laid.to_buckets, '{}'),
         coalesce(laid.variants, '{}')
@@ -51,7 +51,17 @@ begin
             array_agg(l.from_bucket order by l.from_bucket) as from_buckets,
             array_agg(l.to_bucket order by l.from_bucket) as to_buckets,
             array_agg(arms.variants[l.variant + 1] order by l.from_bucket) as variants
-        from ab_internal.layout(before.from_buckets, before.to_buckets, before.variants, arms.weights) l
+        from (
+            select n.from_bucket, n.to_bucket, n.variant
+            from ab_internal.layout(before.from_buckets, before.to_buckets, before.variants, arms.weights) n
+            where next_phases.are_reweighted
+                or last.phase is null
+            union all
+            -- Other traffic alone moves nobody, whatever weights have been written down for later.
+            select o.from_bucket, o.to_bucket, o.variant
+            from unnest(before.from_buckets, before.to_buckets, before.variants) o (from_bucket, to_bucket, variant)
+            where not next_phases.are_reweighted
+        ) l
     ) laid
     cross join lateral (
         select range_agg(int4range(greatest(r.from_bucket, l.from_bucket), least(r.to_bucket, l.to_bucket))) as buckets
@@ -62,9 +72,9 @@ begin
 end
 $$;
 
-comment on function ab_internal.next_phases(integer[]) is 'the phases that these experiments would begin now, by their traffic and weights, with the buckets that change hands and who owns which';
+comment on function ab_internal.next_phases(integer[], boolean) is 'the phases that these experiments would begin now, by their traffic and, where they are re-weighted or begin, by their weights, with the buckets that change hands and who owns which';
 
-create or replace function ab_internal.open_phases(experiment_ids integer[])
+create or replace function ab_internal.open_phases(experiment_ids integer[], are_reweighted boolean)
     returns void
     language plpgsql
     volatile
@@ -75,7 +85,7 @@ begin
     -- One at a time: whoever waits here sees the phase and the weights of whoever came first.
     perform from ab.experiment x where x.experiment_id = any (open_phases.experiment_ids) order by x.experiment_id for no key update;
     with next as materialized (
-        select n.* from ab_internal.next_phases(open_phases.experiment_ids) n
+        select n.* from ab_internal.next_phases(open_phases.experiment_ids, open_phases.are_reweighted) n
     ),
     opened as (
         insert into ab.phase (experiment_id, phase, traffic, reason, moved)
@@ -89,7 +99,7 @@ begin
 end
 $$;
 
-comment on function ab_internal.open_phases(integer[]) is 'begins a phase of each experiment with its traffic and weights as they are now, for the reason that the transaction has set';
+comment on function ab_internal.open_phases(integer[], boolean) is 'begins a phase of each experiment with its traffic and weights as they are now, for the reason that the transaction has set';
 
 create or replace function ab_internal.session_role()
     returns name
@@ -233,7 +243,7 @@ begin
     from new_row n
     join old_row o using (experiment_id);
     if reallocated is not null then
-        perform ab_internal.open_phases(reallocated);
+        perform ab_internal.open_phases(reallocated, false);
     end if;
     if started is not null and exists (select from ab.experiment h where h.kind = 'holdout' and h.status = 'running') then
         insert into ab.holdout_experiment (holdout_id, experiment_id)
@@ -371,7 +381,7 @@ create or replace function ab_internal.variant_weight_after()
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform ab_internal.open_phases(c.experiment_ids)
+    perform ab_internal.open_phases(c.experiment_ids, true)
     from (
         select array_agg(distinct n.experiment_id) as experiment_ids
         from new_row n

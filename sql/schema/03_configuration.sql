@@ -19,7 +19,7 @@ create table ab.layer (
     workspace_id integer not null references ab.workspace,
     layer ab.key not null,
     salt ab.key not null,
-    unit text constraint layer_unit_check check (octet_length(unit) between 1 and 256),
+    unit text constraint layer_unit_check check (ab_internal.is_unit(unit)),
     description text,
     created_at timestamptz not null default now(),
     constraint layer_workspace_id_layer_key unique (workspace_id, layer)
@@ -39,7 +39,7 @@ create table ab.experiment (
     owner text,
     kind text not null default 'experiment'
         constraint experiment_kind_check check (kind in ('experiment', 'bandit', 'holdout')),
-    unit text constraint experiment_unit_check check (octet_length(unit) between 1 and 256),
+    unit text constraint experiment_unit_check check (ab_internal.is_unit(unit)),
     salt ab.key not null,
     status text not null default 'draft'
         constraint experiment_status_check check (status in ('draft', 'running', 'paused', 'stopped')),
@@ -52,6 +52,7 @@ create table ab.experiment (
     prerequisites jsonb not null default '[]',
     is_sticky boolean not null default false,
     widest_traffic numeric(7, 4) not null default 0,
+    has_foreign_assignments boolean not null default false,
     minimum_share numeric(7, 4) not null default 5
         constraint experiment_minimum_share_check check (minimum_share between 0 and 50),
     layer_id integer references ab.layer,
@@ -104,6 +105,8 @@ comment on column ab.experiment.shipped_variant is 'what everybody is given afte
 comment on column ab.experiment.salt is 'root of every hash of this experiment; its key unless given; fixed once started';
 
 comment on column ab.experiment.widest_traffic is 'the greatest percentage that ever took part or is planned to: who is outside it can have no variant to keep';
+
+comment on column ab.experiment.has_foreign_assignments is 'whether an exposure recorded elsewhere gave somebody a variant that was never theirs here; then every stored variant is looked up';
 
 comment on column ab.experiment.traffic is 'percent of users who take part';
 

@@ -10,7 +10,7 @@ create table ab.flag (
     rules jsonb not null default '[]',
     layouts jsonb not null default '[]',
     prerequisites jsonb not null default '[]',
-    unit text constraint flag_unit_check check (octet_length(unit) between 1 and 256),
+    unit text constraint flag_unit_check check (ab_internal.is_unit(unit)),
     salt ab.key not null,
     is_killed boolean not null default false,
     killed_at timestamptz,

@@ -207,7 +207,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("ab_join_layer('draft', 'layer', 41)", "55000", "slice_taken"),
     ("ab_join_layer('draft', 'by_account', 41)", "22023", "unit_mismatch"),
     ("ab_join_layer('running', 'layer', 1)", "55000", "wrong_status"),
-    ("ab_join_layer('layered', 'layer', 59)", "55000", "immutable"),
     ("ab_create_holdout('h', null)", "22023", "invalid_argument"),
     ("ab_create_holdout('h', 0)", "22023", "invalid_argument"),
     ("ab_create_holdout('h', 100)", "22023", "invalid_argument"),

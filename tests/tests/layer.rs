@@ -212,3 +212,45 @@ fn who_is_held_out_is_exposed_to_the_holdout_alone() {
     );
     assert_eq!(arms.as_deref(), Some("h holdout holdout, h programme split, x any split"));
 }
+
+#[test]
+fn what_would_come_to_nothing_is_refused() {
+    let mut client = Database::new().connect();
+    client
+        .batch_execute(
+            "select ab_create_layer('l'); select ab_create_experiment('x', layer => 'l', layer_percent => 20);
+             select ab_create_holdout('h', 10)",
+        )
+        .expect("a layer and a holdout");
+    for (statement, code) in [
+        ("select ab_join_layer('x', 'l', 0.00001)", "invalid_argument"),
+        ("select ab_create_experiment('y', layer => 'l', layer_percent => 0.00001)", "invalid_argument"),
+        ("select ab_create_experiment('y', traffic => 0.00001)", "invalid_argument"),
+        ("select ab_set_traffic('x', 0.00001)", "invalid_argument"),
+        ("select ab_override('h', 'holdout', 'u')", "invalid_argument"),
+        ("select ab_stop('h', ship => 'holdout')", "invalid_argument"),
+        ("select ab_create_experiment('y', unit => 'account..id')", "invalid_argument"),
+        ("select ab_create_experiment('y', unit => 'user_id')", "invalid_argument"),
+        ("select ab_create_experiment('y', unit => '')", "invalid_argument"),
+        ("select ab_create_layer('y', '.')", "invalid_argument"),
+        ("select ab_create_flag('y', unit => 'a..b')", "invalid_argument"),
+    ] {
+        assert_eq!(sql_error(client.batch_execute(statement)).code, code, "{statement}");
+    }
+    for statement in [
+        "insert into ab.experiment (experiment, unit) values ('y', 'a..b')",
+        "insert into ab.layer (layer, unit) values ('y', 'user_id')",
+        "insert into ab.flag (flag, kind, default_value, off_value, unit) values ('y', 'boolean', 'true', 'false', '.')",
+    ] {
+        assert_eq!(sql_error(client.batch_execute(statement)).sqlstate, "23514", "{statement}");
+    }
+    // A draft's share can also become smaller.
+    client
+        .batch_execute("select ab_join_layer('x', 'l', 5.5); select ab_start('x')")
+        .expect("a smaller share");
+    assert_eq!(
+        one(&mut client, "select sum(to_bucket - from_bucket) from ab.layer_slice").as_deref(),
+        Some("55000")
+    );
+    assert_eq!(sql_error(client.batch_execute("select ab_join_layer('x', 'l', 5)")).code, "immutable");
+}

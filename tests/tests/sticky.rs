@@ -45,6 +45,92 @@ fn a_phase_says_why_it_began_and_what_it_moved() {
 }
 
 #[test]
+fn a_first_variant_given_elsewhere_is_kept_as_well() {
+    let database = Database::new();
+    let mut client = database.connect();
+    run(
+        &mut client,
+        "select ab_create_experiment('x', sticky => true, traffic => 50); select ab_start('x');
+         create table before as select n::text as id, ab_assign(n, 'x') as variant from generate_series(1, 1000) n;
+         create table moved as
+            select id, variant as was, case variant when 'control' then 'treatment' else 'control' end as variant from before where id::integer <= 50",
+    );
+    let gateway = Gateway::start(&database.url()).expect("a gateway");
+    // What this experiment itself gives changes nothing about it.
+    run(&mut client, "select ab_expose(id, 'x') from before where id::integer > 900");
+    assert_eq!(one(&mut client, "select has_foreign_assignments from ab.experiment").as_deref(), Some("f"));
+    run(
+        &mut client,
+        "select ab_track(id, 'exposure', event_type => 'exposure', experiment => 'x', variant => variant) from moved",
+    );
+    let differing = "select count(*) from moved m where ab_assign(m.id, 'x') is distinct from m.variant or ab_expose(m.id, 'x') is distinct from m.variant
+        or ab_assign_reason(m.id, 'x') is distinct from 'sticky'";
+    assert_eq!(one(&mut client, differing).as_deref(), Some("0"));
+    let others = "select count(*) from before b where not exists (select from moved m where m.id = b.id) and ab_assign(b.id, 'x') is distinct from b.variant";
+    assert_eq!(one(&mut client, others).as_deref(), Some("0"));
+    let version = one(&mut client, "select ab_config_version()");
+    let http = reqwest::blocking::Client::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let ready: serde_json::Value = http
+            .get(format!("{}/health/ready", gateway.url()))
+            .send()
+            .expect("an answer")
+            .json()
+            .expect("JSON");
+        if Some(ready["config_version"].to_string()) == version {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{ready}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    for row in client.query("select id, variant from moved", &[]).expect("users") {
+        let (id, variant): (String, String) = (row.get(0), row.get(1));
+        let answer: serde_json::Value = http
+            .post(format!("{}/api/v1/assign", gateway.url()))
+            .json(&serde_json::json!({"user_id": id, "experiments": ["x"]}))
+            .send()
+            .expect("an answer")
+            .json()
+            .expect("JSON");
+        assert_eq!(answer["assignments"][0]["variant_id"], variant, "{answer}");
+    }
+    assert_eq!(
+        one(
+            &mut client,
+            "select count(*) from (select ab_rollup()) r cross join ab.exposure where is_multiple"
+        )
+        .as_deref(),
+        Some("0"),
+        "nobody has met a second variant"
+    );
+}
+
+#[test]
+fn traffic_alone_moves_nobody_whatever_weights_are_written_down() {
+    let mut client = Database::new().connect();
+    run(
+        &mut client,
+        "select ab_create_experiment('x', traffic => 50); select ab_start('x');
+         create table before as select n::text as id, ab_assign(n, 'x') as variant from generate_series(1, 2000) n;
+         insert into ab.variant (experiment_id, variant, weight) select experiment_id, 'z', 1 from ab.experiment;
+         select ab_set_traffic('x', 60)",
+    );
+    let moved = "select count(*) from before where variant is not null and ab_assign(id, 'x') is distinct from variant";
+    assert_eq!(one(&mut client, moved).as_deref(), Some("0"));
+    assert_eq!(
+        one(&mut client, "select count(*) from before where ab_assign(id, 'x') = 'z'").as_deref(),
+        Some("0")
+    );
+    run(&mut client, r#"select ab_set_weights('x', '{"control": 1, "treatment": 1, "z": 1}')"#);
+    let share: f64 = one(&mut client, "select count(*) / 12.0 from before where ab_assign(id, 'x') = 'z'")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((27.0..40.0).contains(&share), "{share} of a hundred have the new variant");
+}
+
+#[test]
 fn users_of_a_sticky_experiment_keep_their_first_variant() {
     let mut client = Database::new().connect();
     run(
