@@ -116,6 +116,8 @@ codes! {
     SliceTaken = "slice_taken" => WrongState,
     /// What was asked to change is fixed once it is in use.
     Immutable = "immutable" => WrongState,
+    /// What was to be deleted is named by something else.
+    InUse = "in_use" => WrongState,
     /// A configuration document cannot be compiled.
     CorruptConfiguration = "corrupt_configuration" => CorruptConfiguration,
 }

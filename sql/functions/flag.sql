@@ -224,7 +224,7 @@ $$;
 
 comment on function @extschema@.ab_delete_flag(text) is $$Deletes a flag; from then on it answers NULL.
 
-Errors: flag_not_found (42704).
+Errors: flag_not_found (42704), in_use (55000) while something names it.
 
 Example: SELECT ab_create_flag('short_lived'); SELECT ab_delete_flag('short_lived');$$;
 

@@ -70,6 +70,109 @@ $$;
 
 comment on function ab_internal.check_required(integer, text, jsonb, jsonb) is 'raises unless everything that prerequisites and a flag''s rules name exists';
 
+create or replace function ab_internal.named_in(workspace_id integer, kind text, key text)
+    returns text
+    language sql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select min(n.place)
+    from (
+        select format('the targeting of experiment "%s"', x.experiment) as place
+        from ab.experiment x
+        where named_in.kind = 'segment'
+            and x.workspace_id = named_in.workspace_id
+            and x.status <> 'stopped'
+            and named_in.key in (select ab_internal.rule_segments(x.targeting))
+        union all
+        select format('the rules of flag "%s"', f.flag)
+        from ab.flag f
+        where named_in.kind = 'segment'
+            and f.workspace_id = named_in.workspace_id
+            and named_in.key in (select ab_internal.rule_segments(f.rules))
+        union all
+        select format('the rule of segment "%s"', s.segment)
+        from ab.segment s
+        where named_in.kind = 'segment'
+            and s.workspace_id = named_in.workspace_id
+            and named_in.key in (select ab_internal.rule_segments(s.rule))
+        union all
+        select format('the exclusions of workspace "%s"', w.workspace)
+        from ab.workspace w
+        where named_in.kind = 'segment'
+            and w.workspace_id = named_in.workspace_id
+            and named_in.key in (select ab_internal.rule_segments(w.excluded))
+        union all
+        select format('the prerequisites of experiment "%s"', x.experiment)
+        from ab.experiment x
+        where x.workspace_id = named_in.workspace_id
+            and x.status <> 'stopped'
+            and (named_in.kind, named_in.key) in (select r.kind, r.key from ab_internal.required_keys(x.prerequisites, '[]') r)
+        union all
+        select format('the prerequisites or rules of flag "%s"', f.flag)
+        from ab.flag f
+        where f.workspace_id = named_in.workspace_id
+            and (named_in.kind, named_in.key) in (select r.kind, r.key from ab_internal.required_keys(f.prerequisites, f.rules) r)
+    ) n
+$$;
+
+comment on function ab_internal.named_in(integer, text, text) is 'where something that still decides names that segment, flag or experiment; null where nothing does';
+
+-- What names nothing holds for nobody, and for everybody where it is negated: so what is named must stay. By statement, so
+-- that things that name each other can go together.
+create or replace function ab_internal.named_deleted()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.raise('in_use', format('%s "%s" is named in %s', tg_argv[0], n.key, n.place), 'change that first')
+    from (
+        select d.key, ab_internal.named_in(d.workspace_id, tg_argv[0], d.key) as place
+        from (select c.workspace_id, to_jsonb(c) ->> tg_argv[0] as key from deleted c) d
+    ) n
+    where n.place is not null;
+    return null;
+end
+$$;
+
+comment on function ab_internal.named_deleted() is 'raises where what is being deleted is named by something that still decides';
+
+do $$
+declare
+    member text;
+begin
+    foreach member in array array['segment', 'flag', 'experiment'] loop
+        execute format('create or replace trigger %1$s_named after delete on ab.%1$s referencing old table as deleted for each statement execute function ab_internal.named_deleted(%1$L)', member);
+    end loop;
+end
+$$;
+
+create or replace function ab_internal.segment_overrides()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.raise('in_use', format('segment "%s" is named in an override of experiment "%s"', old.segment, x.experiment), 'call ab_remove_override() first')
+    from ab.override o
+    join ab.experiment x using (experiment_id)
+    where o.segment_id = old.segment_id
+    limit 1;
+    return old;
+end
+$$;
+
+comment on function ab_internal.segment_overrides() is 'raises where an override names the segment that is being deleted';
+
+create or replace trigger segment_overrides
+    before delete on ab.segment
+    for each row
+    execute function ab_internal.segment_overrides();
+
 create or replace function ab_internal.required_by(workspace_id integer, kind text, key text)
     returns table (kind text, key text)
     language sql

@@ -552,3 +552,39 @@ fn nobody_waits_for_a_query_or_for_a_list_on_its_way() {
     assert_eq!(state(&mut client, "list"), "1 1 1");
     assert_eq!(state(&mut client, "slow"), "1 1 1");
 }
+
+#[test]
+fn what_something_names_stays() {
+    let mut client = Database::new().connect();
+    run(
+        &mut client,
+        r#"select ab_create_segment(s) from unnest('{a,b,c,d,e}'::text[]) s;
+        select ab_create_segment('r', '{"not": {"operator": "in_segment", "values": ["a"]}}');
+        select ab_create_experiment('x', targeting => '{"any": [{"operator": "in_segment", "values": ["z", "b"]}]}') from (select ab_create_segment('z')) z;
+        select ab_exclude(rule => '{"operator": "in_segment", "values": ["c"]}');
+        select ab_create_flag('gate');
+        select ab_create_flag('f', rules => '[{"when": {"operator": "in_segment", "values": ["d"]}, "value": true}]');
+        select ab_override('x', 'control', segment => 'e');
+        select ab_create_experiment('y'), ab_create_experiment('needed');
+        select ab_set_prerequisites('y', '[{"flag": "gate", "values": [true]}, {"experiment": "needed", "assigned": true}]')"#,
+    );
+    for statement in [
+        "delete from ab.segment where segment = 'a'",
+        "delete from ab.segment where segment = 'b'",
+        "delete from ab.segment where segment = 'c'",
+        "delete from ab.segment where segment = 'd'",
+        "delete from ab.segment where segment = 'e'",
+        "select ab_delete_flag('gate')",
+        "delete from ab.experiment where experiment = 'needed'",
+    ] {
+        assert_eq!(code(&mut client, statement), "in_use", "{statement}");
+    }
+    let error = sql_error(client.batch_execute("delete from ab.segment where segment = 'a'"));
+    assert_eq!(error.message, "segment \"a\" is named in the rule of segment \"r\"");
+    run(
+        &mut client,
+        "delete from ab.segment where segment in ('a', 'r'); select ab_set_prerequisites('y', '[]'); select ab_delete_flag('gate');
+        delete from ab.experiment where experiment = 'needed'; select ab_start('x'), ab_stop('x');
+        delete from ab.segment where segment = 'b'",
+    );
+}
