@@ -455,6 +455,8 @@ declare
     added bigint;
 begin
     perform ab_internal.check_user_ids(ab_add_members.user_ids);
+    -- Before the rows, as every function does, so that changes wait in a row; DML of many members locks at its end.
+    perform ab_internal.lock_configuration(s.workspace_id) from ab.segment s where s.segment_id = wanted;
     insert into ab.segment_member (segment_id, user_id)
     select distinct wanted, u.user_id
     from unnest(ab_add_members.user_ids) u (user_id)
@@ -484,6 +486,8 @@ declare
     removed bigint;
 begin
     perform ab_internal.check_user_ids(ab_remove_members.user_ids);
+    -- Before the rows, as every function does, so that changes wait in a row; DML of many members locks at its end.
+    perform ab_internal.lock_configuration(s.workspace_id) from ab.segment s where s.segment_id = wanted;
     delete from ab.segment_member m
     where m.segment_id = wanted
         and m.user_id = any (ab_remove_members.user_ids);
@@ -594,6 +598,9 @@ create or replace function @extschema@.ab_opt_in(user_id text)
     as $$
 begin
     perform ab_internal.check_user_ids(array[ab_opt_in.user_id]);
+    perform ab_internal.lock_configuration(w.workspace_id)
+    from ab.workspace w
+    where w.workspace = coalesce(nullif(current_setting('ab.workspace', true), ''), 'default');
     delete from ab.segment_member m
     using ab.segment s
     join ab.workspace w using (workspace_id)
