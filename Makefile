@@ -93,6 +93,12 @@ bench: deps-bench build
 	@cargo build --release $(PACKAGES) --bins
 	@$(TARGET)/release/ab-benches
 
+## bench-pipeline  events at a steady rate with the roll-up and assignment beside them; takes minutes (AB_PIPELINE_SECONDS, AB_PIPELINE_RATE)
+.PHONY: bench-pipeline
+bench-pipeline: build
+	@cargo build --release $(PACKAGES) --bins
+	@$(TARGET)/release/pipeline
+
 ## clean    removes what was built; the private cluster stays (make down && rm -rf .ab removes that)
 .PHONY: clean
 clean:
