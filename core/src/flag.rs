@@ -230,6 +230,12 @@ impl Flag {
         }
         for (index, rule) in self.rules.iter().enumerate() {
             match self.serve(rule, evaluation) {
+                // A rule before this one might have served something else.
+                _ if evaluation.is_cut_off() => {
+                    evaluation.note("rule", false, || {
+                        format!("rule {} is left out, because too much would have to be looked at", index + 1)
+                    });
+                }
                 Ok((value, reason)) => {
                     evaluation.note("rule", true, || format!("rule {} serves {value}", index + 1));
                     return FlagDecision { value, reason, rule: Some(index) };

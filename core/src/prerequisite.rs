@@ -131,7 +131,7 @@ impl Prerequisite {
                 }
             })
         });
-        held.unwrap_or(false)
+        held.unwrap_or(false) && !evaluation.is_cut_off()
     }
 
     /// The key of the experiment or flag that is looked at.
