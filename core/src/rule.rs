@@ -39,7 +39,7 @@
 
 mod compile;
 mod condition;
-mod json;
+pub(crate) mod json;
 mod network;
 mod scalars;
 #[cfg(test)]

@@ -128,3 +128,34 @@ fn nothing_waits_for_itself() {
         assert_eq!(code(&mut client, unknown), expected, "{unknown}");
     }
 }
+
+#[test]
+fn numbers_that_are_waited_for_are_exact() {
+    let mut client = Database::new().connect();
+    for (number, (value, wanted, expected)) in [
+        ("9007199254740993.0", "9007199254740992.0", "prerequisite"),
+        ("9007199254740993.0", "9007199254740993", "split"),
+        ("123456789012345678901", "123456789012345678902", "prerequisite"),
+        ("0.1", "0.10000000000000000001", "prerequisite"),
+        (r#"{"a": [0.10]}"#, r#"{"a": [0.1]}"#, "split"),
+        (r#"{"a": [9007199254740993]}"#, r#"{"a": [9007199254740992]}"#, "prerequisite"),
+        ("1e400", "1", "prerequisite"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        run(
+            &mut client,
+            &format!(
+                r#"select ab_create_flag('f{number}', 'json', '{value}');
+                   select ab_create_experiment('x{number}', prerequisites => '[{{"flag": "f{number}", "values": [{wanted}]}}]'); select ab_start('x{number}')"#
+            ),
+        );
+        let reason = one(&mut client, &format!("select ab_assign_reason('u', 'x{number}')"));
+        assert_eq!(reason.as_deref(), Some(expected), "{value} {wanted}");
+    }
+    let beyond = r#"select ab_set_prerequisites('x0', '[{"flag": "f0", "values": [1e400]}]')"#;
+    let error = sql_error(client.batch_execute(beyond));
+    assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "invalid_prerequisite"));
+    assert!(error.message.contains("has more than the 28 digits that are compared"), "{}", error.message);
+}
