@@ -14,11 +14,14 @@ use crate::flag::Flag;
 use crate::segment::Segment;
 use crate::workspace::Workspace;
 
-/// How many other experiments, flags and segments one decision may look at. The database refuses circles; this bounds
-/// what a half-restored one, or a very tangled one, can cost.
-const MAX_LOOKUPS: u32 = 1_000;
-/// How deep they may depend on each other.
-const MAX_DEPTH: u32 = 32;
+/// How many other experiments, flags and segments with a rule one decision may look at. The database refuses circles; this
+/// bounds what a half-restored one, or a very tangled one, can cost.
+const MAX_LOOKUPS: u32 = 10_000;
+/// How many lists it may look at, which lead nowhere else: more than one rule has room to name.
+const MAX_LISTS: u32 = 100_000;
+/// How many experiments and flags in a row may need each other, and how many segments contain each other. The database refuses
+/// what is longer when it is written (sql/functions/chain.sql).
+const MAX_CHAIN: u32 = 32;
 
 /// The attribute that says with which program a user came.
 const USER_AGENT: &str = "user_agent";
@@ -182,7 +185,13 @@ pub struct Evaluation<'a> {
     /// Asked for once, because every decision looks at it.
     workspace: &'a Workspace,
     lookups: Cell<u32>,
+    lists: Cell<u32>,
+    /// How many experiments and flags led here.
     depth: Cell<u32>,
+    /// How many segments did, from the rule that named the first.
+    segment_depth: Cell<u32>,
+    cut_off: Cell<bool>,
+    silent: Cell<bool>,
     unconfirmed: Cell<bool>,
     trace: Option<&'a RefCell<Vec<Step>>>,
 }
@@ -196,7 +205,11 @@ impl<'a> Evaluation<'a> {
             environment,
             workspace: environment.workspace(),
             lookups: Cell::new(0),
+            lists: Cell::new(0),
             depth: Cell::new(0),
+            segment_depth: Cell::new(0),
+            cut_off: Cell::new(false),
+            silent: Cell::new(false),
             unconfirmed: Cell::new(false),
             trace: None,
         }
@@ -260,40 +273,78 @@ impl<'a> Evaluation<'a> {
                 return Some("the user agent is a bot's");
             }
         }
-        workspace
-            .excluded()
-            .is_some_and(|rule| self.matches(rule))
-            .then_some("the workspace's rule excludes the user")
+        if workspace.excluded().is_some_and(|rule| self.matches(rule)) {
+            return Some("the workspace's rule excludes the user");
+        }
+        self.is_cut_off().then_some("more would have to be looked at than one decision may")
     }
 
-    /// Whether a rule holds for the user.
+    /// Whether a rule holds for the user. None does once the look-ups of a decision were cut off: what was not looked at may
+    /// have been the reason why it would not hold, and `not` makes a match of it.
     #[inline]
     pub fn matches(&self, rule: &crate::rule::Rule) -> bool {
         rule.matches(self.subject.user_id, self.subject.context, &|segment| self.in_segment(segment))
+            && !self.is_cut_off()
     }
 
     /// Whether the user is in the segment with this key; nobody is in one that does not exist.
     pub fn in_segment(&self, key: &str) -> bool {
-        self.deeper(|| {
-            let segment = self.environment.segment(key)?;
-            Some(match segment.rule() {
-                Some(rule) => self.matches(rule),
-                None => self.subject.has_id && self.environment.is_member(&segment, self.subject.user_id),
-            })
+        if self.is_cut_off() {
+            return false;
+        }
+        let segment = self.environment.segment(key);
+        if let Some(rule) = segment.as_ref().and_then(|segment| segment.rule()) {
+            return self.look(&self.segment_depth, || Some(self.matches(rule))).unwrap_or(false);
+        }
+        if self.lists.get() >= MAX_LISTS {
+            self.cut_off(|| format!("more than {MAX_LISTS} lists would have to be looked at"));
+            return false;
+        }
+        self.lists.set(self.lists.get() + 1);
+        segment.is_some_and(|segment| {
+            self.subject.has_id && self.environment.is_member(&segment, self.subject.user_id)
         })
-        .unwrap_or(false)
     }
 
-    /// Looks at something else on the way to a decision; `None` where that leads too far.
+    /// Looks at another experiment or flag on the way to a decision; `None` where that leads too far.
     pub(crate) fn deeper<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
-        if self.lookups.get() >= MAX_LOOKUPS || self.depth.get() >= MAX_DEPTH {
+        self.look(&self.depth, look)
+    }
+
+    fn look<T>(&self, depth: &Cell<u32>, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        if self.is_cut_off() {
+            return None;
+        }
+        if depth.get() >= MAX_CHAIN {
+            self.cut_off(|| format!("a chain of what depends on each other is longer than {MAX_CHAIN}"));
+            return None;
+        }
+        if self.lookups.get() >= MAX_LOOKUPS {
+            self.cut_off(|| {
+                format!("more than {MAX_LOOKUPS} experiments, flags and segments would have to be looked at")
+            });
             return None;
         }
         self.lookups.set(self.lookups.get() + 1);
-        self.depth.set(self.depth.get() + 1);
+        depth.set(depth.get() + 1);
         let found = look();
-        self.depth.set(self.depth.get() - 1);
+        depth.set(depth.get() - 1);
         found
+    }
+
+    /// Whether the decision would have had to look at more than it may, so that nothing is known to hold any more.
+    #[inline]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.get()
+    }
+
+    /// Written down however deep it happens, because every step after it follows from it.
+    #[cold]
+    fn cut_off(&self, why: impl FnOnce() -> String) {
+        self.cut_off.set(true);
+        if let Some(trace) = self.trace {
+            write_down(trace, "cut_off", false, format!("{}: from here on nothing matches", why()));
+        }
     }
 
     /// Writes a step of the outermost decision down, if anybody wants to read it.
@@ -301,6 +352,7 @@ impl<'a> Evaluation<'a> {
     pub(crate) fn note(&self, step: &'static str, decided: bool, detail: impl FnOnce() -> String) {
         if let Some(trace) = self.trace
             && self.depth.get() == 0
+            && !self.silent.get()
         {
             write_down(trace, step, decided, detail());
         }
@@ -308,12 +360,141 @@ impl<'a> Evaluation<'a> {
 
     /// Runs `look` without writing down its steps.
     pub(crate) fn silently<T>(&self, look: impl FnOnce() -> T) -> T {
-        if self.trace.is_none() {
-            return look();
-        }
-        self.depth.set(self.depth.get() + 1);
+        let before = self.silent.replace(true);
         let found = look();
-        self.depth.set(self.depth.get() - 1);
+        self.silent.set(before);
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::memory::Memory;
+    use crate::rule::Rule;
+
+    fn put(memory: &mut Memory, kind: &str, document: &str) {
+        let document: Box<RawValue> = serde_json::from_str(document).unwrap();
+        memory.put(kind, &document).unwrap();
+    }
+
+    fn segment(memory: &mut Memory, key: &str, rule: &str) {
+        put(
+            memory,
+            "segment",
+            &format!(r#"{{"id":1,"workspace":"default","key":"{key}","kind":"rule","rule":{rule}}}"#),
+        );
+    }
+
+    fn in_segments(keys: impl Iterator<Item = String>) -> String {
+        let keys: Vec<String> = keys.collect();
+        format!(r#"{{"operator":"in_segment","values":{}}}"#, serde_json::to_string(&keys).unwrap())
+    }
+
+    /// Whether the rule holds, and what was written down.
+    fn matches(memory: &Memory, rule: &str) -> (bool, Vec<Step>) {
+        let trace = RefCell::default();
+        let rule = Rule::compile("x", rule).unwrap();
+        let holds = Evaluation::traced(Subject::new("u", &(), 0), memory, &trace).matches(&rule);
+        (holds, trace.into_inner())
+    }
+
+    #[test]
+    fn whoever_is_cut_off_matches_nothing() {
+        let mut memory = Memory::new();
+        segment(&mut memory, "s1", r#"{"any":[]}"#);
+        for length in 2..=33 {
+            segment(
+                &mut memory,
+                &format!("s{length}"),
+                &in_segments([format!("s{}", length - 1)].into_iter()),
+            );
+        }
+        let in_32 = in_segments(["s32".to_owned()].into_iter());
+        assert_eq!(matches(&memory, &format!(r#"{{"not":{in_32}}}"#)), (true, vec![]));
+        let in_33 = in_segments(["s33".to_owned()].into_iter());
+        for rule in
+            [in_33.clone(), format!(r#"{{"not":{in_33}}}"#), format!(r#"{{"any":[{in_33},{{"all":[]}}]}}"#)]
+        {
+            let (holds, steps) = matches(&memory, &rule);
+            assert!(!holds, "{rule}");
+            assert_eq!(steps.len(), 1);
+            assert!(steps[0].step == "cut_off" && steps[0].detail.contains("longer than 32"), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn as_many_segments_are_looked_at_as_a_list_may_name() {
+        let mut memory = Memory::new();
+        for number in 0..9_999 {
+            segment(&mut memory, &format!("r{number}"), r#"{"any":[]}"#);
+        }
+        let rules = in_segments((0..10_000).map(|number| format!("r{number}")));
+        segment(&mut memory, "r9999", r#"{"all":[]}"#);
+        assert_eq!(matches(&memory, &rules), (true, vec![]));
+        segment(&mut memory, "again", &rules);
+        let too_many = in_segments(["r0".to_owned(), "again".to_owned()].into_iter());
+        let (holds, steps) = matches(&memory, &format!(r#"{{"not":{too_many}}}"#));
+        assert!(!holds && steps[0].detail.contains("more than 10000"), "{steps:?}");
+        // Lists lead nowhere and have their own bound.
+        put(
+            &mut memory,
+            "segment",
+            r#"{"id":1,"workspace":"default","key":"l9999","kind":"list","generation":1,"revision":1}"#,
+        );
+        memory.members.insert(("l9999".to_owned(), "u".to_owned()));
+        let lists = in_segments((0..10_000).map(|number| format!("l{number}")));
+        let both = format!(r#"{{"all":[{rules},{lists},{lists}]}}"#);
+        assert!(both.len() < crate::rule::MAX_BYTES, "{}", both.len());
+        assert_eq!(matches(&memory, &both), (true, vec![]));
+    }
+
+    const OFF_BY_RULE: &str = r#""kind":"boolean","salt":"f","default":false,"off":false,"layouts":[]"#;
+
+    #[test]
+    fn nothing_is_given_by_what_was_cut_off() {
+        let mut memory = Memory::new();
+        for number in 1..=33 {
+            let rule = if number == 1 {
+                r#"{"any":[]}"#.to_owned()
+            } else {
+                in_segments([format!("s{}", number - 1)].into_iter())
+            };
+            segment(&mut memory, &format!("s{number}"), &rule);
+        }
+        let beyond = in_segments(["s33".to_owned()].into_iter());
+        // The rule that would have served false is left out, and so is the one after it.
+        put(
+            &mut memory,
+            "flag",
+            &format!(
+                r#"{{"workspace":"default","key":"f",{OFF_BY_RULE},"rules":[{{"when":{beyond},"value":false}},{{"value":true}}]}}"#
+            ),
+        );
+        let subject = Subject::new("u", &(), 0);
+        let flag = memory.flag("f").unwrap();
+        let decision = flag.evaluate(&Evaluation::new(subject, &memory));
+        assert_eq!((decision.value.get(), decision.reason.as_str()), ("false", "default"));
+        let experiment = |more: &str| {
+            format!(
+                r#"{{"id":1,"workspace":"default","key":"e","kind":"experiment","salt":"e","status":"running","traffic":1000000,
+                "variants":[{{"key":"a"}}],"ranges":[{{"from":0,"to":1000000,"variant":0}}]{more}}}"#
+            )
+        };
+        for (more, reason) in [
+            (r#","prerequisites":[{"flag":"f","values":[false]}]"#.to_owned(), Reason::Prerequisite),
+            (format!(r#","targeting":{{"not":{beyond}}}"#), Reason::NotTargeted),
+            (r#","overrides":[{"segment":"s33","variant":0}]"#.to_owned(), Reason::Excluded),
+            (String::new(), Reason::Split),
+        ] {
+            put(&mut memory, "experiment", &experiment(&more));
+            let decision = memory.experiment("e").unwrap().decide(&Evaluation::new(subject, &memory));
+            assert_eq!(decision.reason, reason);
+        }
+        put(&mut memory, "workspace", &format!(r#"{{"workspace":"default","excluded":{{"not":{beyond}}}}}"#));
+        let decision = memory.experiment("e").unwrap().decide(&Evaluation::new(subject, &memory));
+        assert_eq!(decision.reason, Reason::Excluded);
     }
 }

@@ -230,6 +230,12 @@ impl Flag {
         }
         for (index, rule) in self.rules.iter().enumerate() {
             match self.serve(rule, evaluation) {
+                // A rule before this one might have served something else.
+                _ if evaluation.is_cut_off() => {
+                    evaluation.note("rule", false, || {
+                        format!("rule {} is left out, because too much would have to be looked at", index + 1)
+                    });
+                }
                 Ok((value, reason)) => {
                     evaluation.note("rule", true, || format!("rule {} serves {value}", index + 1));
                     return FlagDecision { value, reason, rule: Some(index) };
@@ -362,6 +368,34 @@ pub fn layouts(
             Ok(Some(layout(&previous, &parts_per_million(&split.weights)?)))
         })
         .collect()
+}
+
+/// Whether `layouts` are bucket ranges that these rules can have come to by some history: for each split all buckets once,
+/// and each value as many as its weight gives it.
+pub fn are_layouts(rules: &str, layouts: &str) -> bool {
+    let (Ok(splits), Ok(layouts)) = (splits(rules), serde_json::from_str::<Vec<Option<Vec<Range>>>>(layouts))
+    else {
+        return false;
+    };
+    let fits = |(split, ranges): (&Option<Split>, &Option<Vec<Range>>)| match (split, ranges) {
+        (None, None) => true,
+        (Some(split), Some(ranges)) => {
+            let owned = |variant| -> u64 {
+                let ranges = ranges.iter().filter(|range| range.variant == variant);
+                ranges.map(|range| u64::from(range.to - range.from)).sum()
+            };
+            allocation::is_complete(ranges, split.values.len())
+                && parts_per_million(&split.weights).is_ok_and(|shares| {
+                    shares.iter().enumerate().all(|(variant, &share)| u64::from(share) == owned(variant))
+                })
+        }
+        _ => false,
+    };
+    splits.len() == layouts.len() && splits.iter().zip(&layouts).all(fits)
+}
+
+fn audience(what: &str, when: &RawValue) -> Result<Rule, Error> {
+    Rule::check(&format!("when of {what}"), when.get())
 }
 
 /// Whom one split is for and its values, as text, with their weights.
@@ -504,7 +538,7 @@ fn compile_rule(what: &str, kind: FlagKind, rule: WrittenRule<'_>) -> Result<Fla
                 )?;
             }
             return Ok(FlagRule {
-                when: rule.when.map(|when| Rule::compile(what, when.get())).transpose()?,
+                when: rule.when.map(|when| audience(what, when)).transpose()?,
                 starts_at,
                 ends_at,
                 share,
@@ -517,7 +551,7 @@ fn compile_rule(what: &str, kind: FlagKind, rule: WrittenRule<'_>) -> Result<Fla
         return Err(wrong(what, "values belong to an experiment".to_owned()));
     }
     Ok(FlagRule {
-        when: rule.when.map(|when| Rule::compile(what, when.get())).transpose()?,
+        when: rule.when.map(|when| audience(what, when)).transpose()?,
         starts_at,
         ends_at,
         share,

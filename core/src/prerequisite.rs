@@ -2,16 +2,24 @@
 //!
 //! Excluding the users of one other experiment is a prerequisite too: that it assigns them nothing.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::context::number;
 use crate::decision::{Evaluation, Reason};
 use crate::error::{Code, Error};
-use crate::{context, key};
+use crate::event::excerpt;
+use crate::key;
+use crate::rule::json::Value;
 
 /// More than this are a mistake.
 const MAX_PREREQUISITES: usize = 32;
+/// How deep a value that is waited for may be nested.
+const MAX_NESTING: usize = 128;
 
 /// One condition on another experiment or flag.
 #[derive(Debug)]
@@ -27,7 +35,19 @@ enum Wanted {
     /// The experiment gives any variant, or none.
     Assigned(bool),
     /// The flag has one of these values.
-    Values(Box<[Value]>),
+    Values(Box<[Json]>),
+}
+
+/// A value of a flag to compare others with: 1 and 1.0 are the same number, but no number is another one, as they would be
+/// in floating point.
+#[derive(Debug)]
+enum Json {
+    Null,
+    Boolean(bool),
+    Number(Decimal),
+    Text(Box<str>),
+    Array(Box<[Json]>),
+    Object(BTreeMap<Box<str>, Json>),
 }
 
 #[derive(Deserialize)]
@@ -37,7 +57,7 @@ struct Written {
     variants: Option<Box<[Box<str>]>>,
     assigned: Option<bool>,
     flag: Option<Box<str>>,
-    values: Option<Box<[Value]>>,
+    values: Option<Box<[Box<RawValue>]>>,
 }
 
 impl Prerequisite {
@@ -80,7 +100,10 @@ impl Prerequisite {
                     assigned: None,
                     flag: Some(key),
                     values: Some(values),
-                } => (key, Wanted::Values(values)),
+                } => {
+                    let values = values.iter().map(|value| Json::read(value, 1)).collect::<Result<_, _>>();
+                    (key, Wanted::Values(values.map_err(|problem| wrong(&problem))?))
+                }
                 _ => {
                     return Err(wrong(
                         "is neither an experiment with variants or assigned, nor a flag with values",
@@ -96,10 +119,7 @@ impl Prerequisite {
                 return Err(wrong("has an empty list, which nothing can meet"));
             }
             if !key::is_valid(&key) {
-                return Err(wrong(&format!(
-                    "names \"{}\", which cannot be a key",
-                    crate::event::excerpt(&key)
-                )));
+                return Err(wrong(&format!("names \"{}\", which cannot be a key", excerpt(&key))));
             }
             Ok(Prerequisite { key, wanted })
         };
@@ -127,11 +147,11 @@ impl Prerequisite {
                 Wanted::Values(values) => {
                     let other = environment.flag(&self.key)?;
                     let given = other.evaluate(evaluation).value;
-                    values.iter().any(|value| is_same(value, &given))
+                    values.iter().any(|value| value.is(&given))
                 }
             })
         });
-        held.unwrap_or(false)
+        held.unwrap_or(false) && !evaluation.is_cut_off()
     }
 
     /// The key of the experiment or flag that is looked at.
@@ -140,26 +160,55 @@ impl Prerequisite {
     }
 }
 
-fn is_same(wanted: &Value, given: &RawValue) -> bool {
-    serde_json::from_str(given.get()).is_ok_and(|given| is_equal(wanted, &given))
-}
+impl Json {
+    /// Reads a value; what is wrong with it where it cannot be compared.
+    fn read(json: &RawValue, depth: usize) -> Result<Json, String> {
+        if depth > MAX_NESTING {
+            return Err(format!("has a value that is nested more than {MAX_NESTING} deep"));
+        }
+        Ok(match Value::read(json).ok_or("has a text that is not Unicode")? {
+            Value::Null => Json::Null,
+            Value::Boolean(boolean) => Json::Boolean(boolean),
+            Value::Number(text) => Json::Number(number(text).ok_or_else(|| {
+                format!(
+                    "has the number {}, which has more than the 28 digits that are compared",
+                    excerpt(text)
+                )
+            })?),
+            Value::Text(text) => Json::Text(text.into()),
+            Value::Array(items) => Json::Array(
+                items.into_iter().map(|item| Json::read(item, depth + 1)).collect::<Result<_, _>>()?,
+            ),
+            Value::Object(fields) => Json::Object(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| Ok((name.into(), Json::read(value, depth + 1)?)))
+                    .collect::<Result<_, String>>()?,
+            ),
+        })
+    }
 
-/// Whether two values are the same JSON; 1 and 1.0 are the same number, at any depth.
-fn is_equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => {
-            left == right
-                || context::number(&left.to_string())
-                    .is_some_and(|left| context::number(&right.to_string()) == Some(left))
+    /// Whether `given` is the same JSON. It is looked into no deeper than this value goes.
+    fn is(&self, given: &RawValue) -> bool {
+        match (self, Value::read(given)) {
+            (Json::Null, Some(Value::Null)) => true,
+            (Json::Boolean(wanted), Some(Value::Boolean(given))) => *wanted == given,
+            (Json::Number(wanted), Some(Value::Number(given))) => number(given) == Some(*wanted),
+            (Json::Text(wanted), Some(Value::Text(given))) => **wanted == *given,
+            (Json::Array(wanted), Some(Value::Array(given))) => {
+                wanted.len() == given.len()
+                    && wanted.iter().zip(given).all(|(wanted, given)| wanted.is(given))
+            }
+            (Json::Object(wanted), Some(Value::Object(given))) => {
+                // Of a name that is given twice the last value counts, as it does everywhere.
+                let given: BTreeMap<Cow<'_, str>, &RawValue> = given.into_iter().collect();
+                wanted.len() == given.len()
+                    && given
+                        .iter()
+                        .all(|(name, given)| wanted.get(name.as_ref()).is_some_and(|wanted| wanted.is(given)))
+            }
+            _ => false,
         }
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_equal(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(name, left)| right.get(name).is_some_and(|right| is_equal(left, right)))
-        }
-        (left, right) => left == right,
     }
 }
 
@@ -189,17 +238,38 @@ mod tests {
 
     #[test]
     fn values_are_compared_as_json() {
-        let same = |wanted: &str, given: &str| {
-            is_same(
-                &serde_json::from_str(wanted).unwrap(),
-                &serde_json::from_str::<Box<RawValue>>(given).unwrap(),
-            )
-        };
+        let raw = |json: &str| serde_json::from_str::<Box<RawValue>>(json).unwrap();
+        let same = |wanted: &str, given: &str| Json::read(&raw(wanted), 1).unwrap().is(&raw(given));
         assert!(
             same("1", "1.0")
                 && same("{\"a\":[1,null]}", "{ \"a\": [1, null] }")
                 && same("\"a\"", "\"\\u0061\"")
         );
-        assert!(!same("1", "\"1\"") && !same("true", "false"));
+        assert!(same("{\"b\":1,\"a\":2e0}", "{\"a\":2.0,\"b\":10e-1}") && same("null", "null"));
+        assert!(
+            !same("1", "\"1\"")
+                && !same("true", "false")
+                && !same("[1]", "[1,1]")
+                && !same("{}", "{\"a\":1}")
+        );
+        for (one, other) in [
+            ("9007199254740993.0", "9007199254740992.0"),
+            ("123456789012345678901", "123456789012345678902"),
+            ("0.1", "0.10000000000000000001"),
+            ("1", "1e400"),
+            ("[{\"a\":9007199254740993}]", "[{\"a\":9007199254740992}]"),
+        ] {
+            assert!(!same(one, other) && same(one, one), "{one} {other}");
+        }
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(same(&deep(MAX_NESTING), &deep(MAX_NESTING)) && !same(&deep(MAX_NESTING), &deep(1_000_000)));
+        for (unusable, named) in
+            [("1e400", "1e400"), (&deep(MAX_NESTING + 1), "128 deep"), ("[\"\\ud800\"]", "not Unicode")]
+        {
+            let list = format!(r#"[{{"flag":"c","values":[{unusable}]}}]"#);
+            let error = Prerequisite::compile("flag \"f\"", &list).unwrap_err();
+            assert_eq!(error.code, Code::InvalidPrerequisite);
+            assert!(error.message.contains("number 1") && error.message.contains(named), "{}", error.message);
+        }
     }
 }

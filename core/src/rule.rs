@@ -39,7 +39,7 @@
 
 mod compile;
 mod condition;
-mod json;
+pub(crate) mod json;
 mod network;
 mod scalars;
 #[cfg(test)]
@@ -117,6 +117,14 @@ impl Rule {
     /// # Errors
     /// [`Code::InvalidRule`](crate::Code::InvalidRule), naming `what` the rule is of and the path of the node that is wrong.
     pub fn compile(what: &str, json: &str) -> Result<Rule, Error> {
+        Rule::check(&format!("rule of {what}"), json)
+    }
+
+    /// The same for a rule that is called something else: `what` is how an error calls the rule itself.
+    ///
+    /// # Errors
+    /// As [`Rule::compile`].
+    pub fn check(what: &str, json: &str) -> Result<Rule, Error> {
         compile::compile(what, json).map(|root| Rule { root })
     }
 

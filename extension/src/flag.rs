@@ -30,7 +30,7 @@ fn ab_flag(
     })
 }
 
-/// Whether a flag is `true` for a user.
+/// Whether a flag is `true` for a user, be it of kind boolean or json.
 #[pg_extern]
 fn ab_flag_enabled(user_id: Option<&str>, flag: Option<&str>, context: Option<JsonbContext<'_>>) -> bool {
     evaluate(user_id, flag, context, |decision| {

@@ -17,6 +17,9 @@ use crate::context::JsonbContext;
 use crate::statement::POSTGRES_EPOCH;
 use crate::{owner, workspace};
 
+/// In microseconds from 1970; beyond it every time is the same to whoever looks for what was stored before it.
+const FARTHEST: i64 = 1 << 53;
+
 /// What would have been answered at `at`, why, and what of it is not known for sure.
 #[pg_extern]
 fn ab_as_of(
@@ -38,7 +41,8 @@ fn ab_as_of(
     };
     let key = past.workspace_key.clone();
     let past = Past { settings: past.document(&key).unwrap_or_default(), ..past };
-    let now = past.at.saturating_add(POSTGRES_EPOCH);
+    // What never ends has not ended at the end of time either.
+    let now = past.at.saturating_add(POSTGRES_EPOCH).min(i64::MAX - 1);
     let subject = crate::assignment::subject(user_id, context.as_ref()).at(now);
     let (variant, reason) = match past.experiment(experiment.unwrap_or_default()) {
         None => (None, Reason::NotFound),
@@ -75,9 +79,10 @@ impl Past {
         configuration::compile(&document)
     }
 
-    /// The time in microseconds since 1970.
+    /// The time in microseconds since 1970, as near as SQL can reckon with it: nothing was ever stored outside the years 1684
+    /// to 2255, within which microseconds are exact in floating point too.
     fn at(&self) -> String {
-        self.at.saturating_add(POSTGRES_EPOCH).to_string()
+        self.at.saturating_add(POSTGRES_EPOCH).clamp(-FARTHEST, FARTHEST).to_string()
     }
 }
 
@@ -113,7 +118,7 @@ impl Environment for Past {
             c"select s.variant::pg_catalog.text from ab.sticky_assignment s
                 where s.experiment_id operator(pg_catalog.=) $1::pg_catalog.int4 and s.user_id operator(pg_catalog.=) $2
                     and s.assigned_at operator(pg_catalog.<=) (pg_catalog.to_timestamp(0)
-                        operator(pg_catalog.+) $3::pg_catalog.float8 operator(pg_catalog.*) '1 us'::pg_catalog.interval)",
+                        operator(pg_catalog.+) ($3::pg_catalog.float8 operator(pg_catalog.*) '1 us'::pg_catalog.interval))",
             &[&experiment.id().to_string(), unit, &self.at()],
             false,
         )

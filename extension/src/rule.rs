@@ -16,10 +16,10 @@ fn is_unit(unit: &str) -> bool {
     ab_core::context::is_unit(unit)
 }
 
-/// Raises unless `rule` is a rule; `what` names its owner.
+/// Raises unless `rule` is a rule; `what` is how the error calls it.
 #[pg_extern]
 fn check_rule(what: &str, rule: &str) -> Result<(), ErrorReport> {
-    Rule::compile(what, rule).map(drop).map_err(report)
+    Rule::check(what, rule).map(drop).map_err(report)
 }
 
 /// Raises unless `prerequisites` are a list of prerequisites.
@@ -44,6 +44,12 @@ fn check_flag(
     rules: &str,
 ) -> Result<(), ErrorReport> {
     flag::check(what, kind, default_value, off_value, rules).map_err(report)
+}
+
+/// Whether these can be the bucket ranges of a flag's rules.
+#[pg_extern]
+fn are_flag_layouts(rules: &str, layouts: &str) -> bool {
+    flag::are_layouts(rules, layouts)
 }
 
 /// The bucket ranges of a flag's rules as JSON, moving as few users as possible out of those before.

@@ -125,10 +125,11 @@ unsafe fn check(plan: pg_sys::SPIPlanPtr) -> Result<(), String> {
             }
         }
         let columns = (*source).resultDesc;
-        if columns.is_null() || (*columns).natts != 1 {
-            return Err("does not return exactly one column".to_owned());
+        match if columns.is_null() { 0 } else { (*columns).natts } {
+            1 => Ok(()),
+            0 => Err("returns no column".to_owned()),
+            _ => Err("returns more than one column".to_owned()),
         }
-        Ok(())
     }
 }
 

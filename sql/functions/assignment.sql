@@ -160,7 +160,7 @@ create or replace function @extschema@.ab_as_of(at timestamptz, user_id text, ex
     as 'MODULE_PATHNAME',
     'ab_as_of_wrapper';
 
-comment on function @extschema@.ab_as_of(timestamptz, text, text, jsonb) is $$What ab_assign() would have answered at that time, and why. Exact for rules, phases, schedules and first variants; the note says so where it depends on who was in a segment then, which is not kept.
+comment on function @extschema@.ab_as_of(timestamptz, text, text, jsonb) is $$What ab_assign() would have answered at that time, and why. Exact for rules, phases, schedules and first variants; the note says so where it depends on who was in a segment then, which is not kept. At infinity it is asked of the configuration as it is now, when all dates are past.
 
 Example: SELECT * FROM ab_as_of(now() - interval '1 minute', 'user_123', 'checkout_button');$$;
 

@@ -20,7 +20,7 @@ begin
     if changed.status <> 'running' then
         perform ab_internal.raise('wrong_status', format('experiment "%s" is %s', changed.experiment, changed.status), 'only a running bandit can be rebalanced');
     end if;
-    select m.metric_id, d.kind into measured
+    select m.metric_id, d.metric, d.kind into measured
     from ab.experiment_metric m
     join ab.metric d using (metric_id)
     where m.experiment_id = changed.experiment_id
@@ -28,22 +28,34 @@ begin
     if not found then
         perform ab_internal.raise('invalid_argument', format('experiment "%s" has no primary metric', changed.experiment), 'give it one with ab_add_metric(…, is_primary => true)');
     end if;
-    select
-        array_agg(v.variant::text order by v.variant_id) as variants,
-        array_agg(coalesce(s.units, 0) order by v.variant_id) as units,
-        array_agg(coalesce(case measured.kind when 'conversion' then m.conversions else m.total end, 0)::double precision order by v.variant_id) as totals,
-        array_agg(coalesce(case measured.kind when 'conversion' then m.conversions else m.total_of_squares end, 0)::double precision order by v.variant_id) as squares
-    into counted
-    from ab.variant v
-    left join ab.variant_statistic s on s.experiment_id = v.experiment_id and s.variant = v.variant
-    left join ab.metric_statistic m on m.experiment_id = v.experiment_id and m.variant = v.variant and m.metric_id = measured.metric_id
-    where v.experiment_id = changed.experiment_id;
-    if 0 < any (counted.units) then
-        weights := ab_internal.thompson_weights(
-            case measured.kind when 'conversion' then 'beta' else 'normal' end, counted.units, counted.totals, counted.squares,
-            least(changed.minimum_share / 100, 1.0 / cardinality(counted.units))::double precision,
-            -- The same counts give the same weights, and another phase other draws.
-            changed.experiment_id::bigint << 32 | (select coalesce(max(p.phase), 0) + 1 from ab.phase p where p.experiment_id = changed.experiment_id));
+    begin
+        select
+            array_agg(v.variant::text order by v.variant_id) as variants,
+            array_agg(coalesce(s.units, 0) order by v.variant_id) as units,
+            array_agg(coalesce(case measured.kind when 'conversion' then m.conversions else m.total end, 0)::double precision order by v.variant_id) as totals,
+            array_agg(coalesce(case measured.kind when 'conversion' then m.conversions else m.total_of_squares end, 0)::double precision order by v.variant_id) as squares
+        into counted
+        from ab.variant v
+        left join ab.variant_statistic s on s.experiment_id = v.experiment_id and s.variant = v.variant
+        left join ab.metric_statistic m on m.experiment_id = v.experiment_id and m.variant = v.variant and m.metric_id = measured.metric_id
+        where v.experiment_id = changed.experiment_id;
+        if 0 < any (counted.units) then
+            weights := ab_internal.thompson_weights(
+                case measured.kind when 'conversion' then 'beta' else 'normal' end, counted.units, counted.totals, counted.squares,
+                least(changed.minimum_share / 100, 1.0 / cardinality(counted.units))::double precision,
+                -- The same counts give the same weights, and another phase other draws.
+                changed.experiment_id::bigint << 32 | (select coalesce(max(p.phase), 0) + 1 from ab.phase p where p.experiment_id = changed.experiment_id));
+        end if;
+    exception
+        -- Sums are kept exactly, and weights are reckoned in floating point.
+        when numeric_value_out_of_range then
+            weights := array['NaN'];
+    end;
+    if 'NaN' = any (weights) then
+        perform ab_internal.raise('invalid_argument', format('experiment "%s" cannot be rebalanced by metric "%s": its values are too large to reckon with', changed.experiment, measured.metric),
+            'track values whose squares add up to less than 1e308, or set the weights with ab_set_weights()');
+    end if;
+    if weights is not null then
         perform set_config('ab_internal.reason', 'rebalanced', true);
         update ab.variant v
         set weight = greatest(round((weights[array_position(counted.variants, v.variant::text)] * 100)::numeric, 6), 0.000001)

@@ -119,6 +119,31 @@ begin
     if combinations not between 2 and 1000 then
         perform ab_internal.raise('invalid_variants', format('the factors make %s combination(s)', combinations), 'let them make 2 to 1000');
     end if;
+    -- Levels may hold what joins them.
+    with recursive factor as (
+        select e.value as levels, e.position
+        from json_each(combine_factors.given) with ordinality e (key, value, position)
+    ),
+    combination (position, variant) as (
+        select 0::bigint, null::text
+        union all
+        select f.position, concat_ws('.', c.variant, l.level)
+        from combination c
+        join factor f on f.position = c.position + 1
+        cross join lateral json_array_elements_text(f.levels) l (level)
+    )
+    select min(d.variant) into wrong
+    from (
+        select c.variant
+        from combination c
+        where c.position = (select max(f.position) from factor f)
+        group by c.variant
+        having count(*) > 1
+    ) d;
+    if wrong is not null then
+        perform ab_internal.raise('invalid_variants', format('two combinations of the factors are both called "%s"', left(wrong, 64)),
+            'levels are joined by ".": write them without it');
+    end if;
     return query
     with recursive factor as (
         select e.key, e.value as levels, e.position
@@ -716,7 +741,7 @@ $$;
 comment on function @extschema@.ab_set_prerequisites(text, jsonb) is $$Changes what must hold in other experiments and flags before a user takes part; all of it must.
 
 [{"experiment": "k", "variants": ["a"]}, {"experiment": "k", "assigned": true}, {"flag": "k", "values": [true]}]; "assigned": false keeps the users of that experiment out.
-Errors: invalid_prerequisite, prerequisite_cycle, invalid_argument (22023), experiment_not_found, flag_not_found (42704), wrong_status (55000).
+Errors: invalid_prerequisite, prerequisite_cycle, invalid_argument (22023), experiment_not_found, variant_not_found, flag_not_found (42704), wrong_status (55000).
 
 Example: SELECT ab_create_experiment('follow_up'); SELECT ab_set_prerequisites('follow_up', '[{"experiment": "checkout_button", "variants": ["green"]}]');$$;
 

@@ -16,11 +16,12 @@ begin
         perform ab_internal.check_flag(format('flag "%s"', new.flag), new.kind, new.default_value::text, new.off_value::text, new.rules::text);
     end if;
     if tg_op = 'INSERT' or new.prerequisites is distinct from old.prerequisites then
-        perform ab_internal.check_prerequisites(format('prerequisites of flag "%s"', new.flag), new.prerequisites::text);
+        perform ab_internal.check_prerequisites(format('flag "%s"', new.flag), new.prerequisites::text);
     end if;
     if tg_op = 'INSERT' then
-        -- What a restore brings is kept: the buckets of a split depend on what it was before.
-        if jsonb_array_length(new.layouts) <> jsonb_array_length(new.rules) then
+        -- What a restore brings is kept, because the buckets of a split depend on what it was before; what no history can have
+        -- led to is nobody's to give.
+        if ab_internal.are_flag_layouts(new.rules::text, new.layouts::text) is not true then
             new.layouts := ab_internal.flag_layouts(new.rules::text, null, null)::jsonb;
         end if;
     else
@@ -54,6 +55,7 @@ begin
     perform ab_internal.check_segments(check_flag_names.workspace_id, format('rules of flag "%s"', check_flag_names.flag), r.rule)
     from jsonb_path_query(check_flag_names.rules, '$[*].when') r (rule);
     perform ab_internal.check_required(check_flag_names.workspace_id, format('flag "%s"', check_flag_names.flag), check_flag_names.prerequisites, check_flag_names.rules);
+    perform ab_internal.check_wanted(check_flag_names.workspace_id, format('flag "%s"', check_flag_names.flag), check_flag_names.prerequisites);
 end
 $$;
 
@@ -135,7 +137,7 @@ comment on function @extschema@.ab_create_flag(text, text, jsonb, jsonb, jsonb, 
 
 kind: boolean, string, number or json. rules: the first that applies gives the value, [{"when": rule, "percent": 10, "value": true}, …]; each gives a "value", a "split" [{"value", "weight"}, …] or the variant of an "experiment".
 default_value: where no rule applies. off_value: while it is killed or its prerequisites do not hold; false, or the default.
-Errors: invalid_key, invalid_flag, invalid_rule, invalid_schedule, invalid_prerequisite, prerequisite_cycle, invalid_argument (22023), flag_exists (23505), segment_not_found, experiment_not_found, flag_not_found (42704).
+Errors: invalid_key, invalid_flag, invalid_rule, invalid_schedule, invalid_prerequisite, prerequisite_cycle, invalid_argument (22023), flag_exists (23505), segment_not_found, experiment_not_found, variant_not_found, flag_not_found (42704).
 
 Example: SELECT ab_create_flag('new_search', rules => '[{"percent": 10, "value": true}]');$$;
 
@@ -161,7 +163,7 @@ $$;
 
 comment on function @extschema@.ab_set_flag(text, jsonb, jsonb, jsonb) is $$Changes the rules, the default or the prerequisites of a flag; what is left out stays as it is. A split whose weights change moves as few users as it must.
 
-Errors: invalid_flag, invalid_rule, invalid_schedule, invalid_prerequisite, prerequisite_cycle (22023), flag_not_found, segment_not_found, experiment_not_found (42704).
+Errors: invalid_flag, invalid_rule, invalid_schedule, invalid_prerequisite, prerequisite_cycle (22023), flag_not_found, segment_not_found, experiment_not_found, variant_not_found (42704).
 
 Example: SELECT ab_create_flag('banner', 'string', '"none"'); SELECT ab_set_flag('banner', '[{"split": [{"value": "red", "weight": 1}, {"value": "blue", "weight": 1}]}]');$$;
 
@@ -250,7 +252,7 @@ create or replace function @extschema@.ab_flag_enabled(user_id text, flag text, 
     as 'MODULE_PATHNAME',
     'ab_flag_enabled_wrapper';
 
-comment on function @extschema@.ab_flag_enabled(text, text, jsonb) is $$Whether a flag's value for a user is true; false when there is no such flag, or it is no boolean one.
+comment on function @extschema@.ab_flag_enabled(text, text, jsonb) is $$Whether a flag's value for a user is true; false when there is no such flag, or its value is anything else. A flag of kind json can be true too.
 
 Example: SELECT ab_flag_enabled('user_123', 'new_search');$$;
 

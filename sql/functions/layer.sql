@@ -55,10 +55,17 @@ begin
         return new;
     end if;
     perform ab_internal.lock_configuration(place.workspace_id);
-    if place.workspace_id <> owner_row.workspace_id or place.unit is distinct from owner_row.unit then
+    if place.workspace_id <> owner_row.workspace_id then
+        perform ab_internal.raise('layer_not_found', format('layer "%s" is in workspace "%s" and experiment "%s" in "%s"', place.layer, l.workspace, owner_row.experiment, x.workspace),
+            'name a layer of the experiment''s workspace')
+        from ab.workspace l, ab.workspace x
+        where l.workspace_id = place.workspace_id
+            and x.workspace_id = owner_row.workspace_id;
+    end if;
+    if place.unit is distinct from owner_row.unit then
         perform ab_internal.raise('unit_mismatch', format('experiment "%s" is assigned by %s and layer "%s" by %s', owner_row.experiment,
                 coalesce('"' || owner_row.unit || '"', 'the user''s id'), place.layer, coalesce('"' || place.unit || '"', 'the user''s id')),
-            'give both the same unit and the same workspace');
+            'give both the same unit');
     end if;
     if owner_row.kind = 'holdout' or owner_row.status = 'stopped' then
         perform ab_internal.raise('wrong_status', format('experiment "%s" is a holdout or stopped and cannot be in a layer', owner_row.experiment),

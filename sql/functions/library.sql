@@ -70,7 +70,7 @@ create or replace function ab_internal.check_rule(what text, rule text)
     as 'MODULE_PATHNAME',
     'check_rule_wrapper';
 
-comment on function ab_internal.check_rule(text, text) is 'raises unless the JSON is a rule; what says whose, and the message where in it the fault is';
+comment on function ab_internal.check_rule(text, text) is 'raises unless the JSON is a rule; what is how the message calls it, and it says where in it the fault is';
 
 create or replace function ab_internal.check_prerequisites(what text, prerequisites text)
     returns void
@@ -104,6 +104,17 @@ create or replace function ab_internal.check_flag(what text, kind text, default_
     'check_flag_wrapper';
 
 comment on function ab_internal.check_flag(text, text, text, text, text) is 'raises unless the values and rules of a flag suit its kind';
+
+create or replace function ab_internal.are_flag_layouts(rules text, layouts text)
+    returns boolean
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'are_flag_layouts_wrapper';
+
+comment on function ab_internal.are_flag_layouts(text, text) is 'whether the JSON can be the bucket ranges that the rules of a flag have come to';
 
 create or replace function ab_internal.flag_layouts(rules text, previous_rules text, previous_layouts text)
     returns text

@@ -155,8 +155,8 @@ begin
         new.salt := coalesce(new.salt, new.experiment);
         new.is_sticky := coalesce(new.is_sticky, false) or new.kind = 'bandit';
         perform ab_internal.check_rule(format('targeting of experiment "%s"', new.experiment), new.targeting::text) where new.targeting is not null;
-        perform ab_internal.check_prerequisites(format('prerequisites of experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
-        perform ab_internal.check_schedule(format('schedule of experiment "%s"', new.experiment), new.schedule::text) where new.schedule <> '[]';
+        perform ab_internal.check_prerequisites(format('experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
+        perform ab_internal.check_schedule(format('experiment "%s"', new.experiment), new.schedule::text) where new.schedule <> '[]';
         new.widest_traffic := ab_internal.widest_traffic(new.widest_traffic, new.traffic, new.schedule);
         return new;
     end if;
@@ -179,11 +179,12 @@ begin
         perform ab_internal.check_segments(new.workspace_id, format('targeting of experiment "%s"', new.experiment), new.targeting);
     end if;
     if new.prerequisites is distinct from old.prerequisites then
-        perform ab_internal.check_prerequisites(format('prerequisites of experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
+        perform ab_internal.check_prerequisites(format('experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
         perform ab_internal.check_required(new.workspace_id, format('experiment "%s"', new.experiment), new.prerequisites, '[]');
+        perform ab_internal.check_wanted(new.workspace_id, format('experiment "%s"', new.experiment), new.prerequisites);
     end if;
     if new.schedule is distinct from old.schedule and new.schedule <> '[]' then
-        perform ab_internal.check_schedule(format('schedule of experiment "%s"', new.experiment), new.schedule::text);
+        perform ab_internal.check_schedule(format('experiment "%s"', new.experiment), new.schedule::text);
     end if;
     if new.kind = 'bandit' then
         new.is_sticky := true;

@@ -658,3 +658,106 @@ fn extreme_numbers_have_an_answer() {
     );
     assert_calm_log();
 }
+
+#[test]
+fn what_is_wrong_is_said_once_and_of_the_right_thing() {
+    let (_database, mut client) = prepared();
+    run(
+        &mut client,
+        "insert into ab.workspace (workspace) values ('other'); set ab.workspace = 'other'; select ab_create_experiment('foreign'); reset ab.workspace",
+    );
+    for (statement, sqlstate, code, message) in [
+        (
+            "update ab.experiment set prerequisites = '{}' where experiment = 'draft'",
+            "22023",
+            "invalid_prerequisite",
+            "prerequisites of experiment \"draft\": invalid type: map, expected a sequence at line 1 column 0",
+        ),
+        (
+            "select ab_set_flag('flag', prerequisites => '[{}]')",
+            "22023",
+            "invalid_prerequisite",
+            "prerequisites of flag \"flag\": number 1 is neither an experiment with variants or assigned, nor a flag with values",
+        ),
+        (
+            "select ab_schedule('draft', '[{\"at\": \"soon\", \"percent\": 1}]')",
+            "22023",
+            "invalid_schedule",
+            "schedule of experiment \"draft\": step 1 has the time \"soon\", which is none",
+        ),
+        (
+            "select ab_set_targeting('draft', '[]')",
+            "22023",
+            "invalid_rule",
+            "targeting of experiment \"draft\" at $: a rule is an object, but this is a list",
+        ),
+        (
+            "select ab_create_segment('s', '[]')",
+            "22023",
+            "invalid_rule",
+            "rule of segment \"s\" at $: a rule is an object, but this is a list",
+        ),
+        (
+            "select ab_exclude(rule => '[]')",
+            "22023",
+            "invalid_rule",
+            "exclusion of workspace \"default\" at $: a rule is an object, but this is a list",
+        ),
+        (
+            "select ab_set_flag('flag', '[{\"when\": [], \"value\": true}]')",
+            "22023",
+            "invalid_rule",
+            "when of rule 1 of flag \"flag\" at $: a rule is an object, but this is a list",
+        ),
+        (
+            "insert into ab.layer_slice (layer_id, experiment_id, from_bucket, to_bucket)
+             select l.layer_id, x.experiment_id, 900000, 900001 from ab.layer l, ab.experiment x where l.layer = 'layer' and x.experiment = 'foreign'",
+            "42704",
+            "layer_not_found",
+            "layer \"layer\" is in workspace \"default\" and experiment \"foreign\" in \"other\"",
+        ),
+        (
+            "select ab_create_experiment('e', factors => '{\"f\": [\"a\", \"a.b\"], \"g\": [\"b.c\", \"c\"]}')",
+            "22023",
+            "invalid_variants",
+            "two combinations of the factors are both called \"a.b.c\"",
+        ),
+        (
+            "select ab_create_segment('s', query => 'select from generate_series(1, 2)')",
+            "22023",
+            "invalid_query",
+            "segment query returns no column",
+        ),
+        (
+            "select ab_set_prerequisites('draft', '[{\"experiment\": \"running\", \"variants\": [\"control\", \"nope\"]}]')",
+            "42704",
+            "variant_not_found",
+            "experiment \"running\" has no variant \"nope\", which experiment \"draft\" waits for",
+        ),
+        (
+            "select ab_create_flag('f', prerequisites => '[{\"experiment\": \"running\", \"variants\": [\"nope\"]}]')",
+            "42704",
+            "variant_not_found",
+            "experiment \"running\" has no variant \"nope\", which flag \"f\" waits for",
+        ),
+        (
+            "update ab.experiment set prerequisites = '[{\"flag\": \"flag\", \"values\": [true, \"true\"]}]' where experiment = 'draft'",
+            "22023",
+            "invalid_prerequisite",
+            "flag \"flag\" is a boolean and never \"true\", which experiment \"draft\" waits for",
+        ),
+    ] {
+        let error = sql_error(client.batch_execute(statement));
+        assert_eq!(
+            (error.sqlstate.as_str(), error.code.as_str(), error.message.as_str()),
+            (sqlstate, code, message),
+            "{statement}"
+        );
+    }
+    run(
+        &mut client,
+        "select ab_set_prerequisites('draft', '[{\"experiment\": \"running\", \"variants\": [\"control\"]}, {\"flag\": \"flag\", \"values\": [true]}]');
+         select ab_create_experiment('e', factors => '{\"f\": [\"a\", \"a.b\"], \"g\": [\"c\", \"d\"]}')",
+    );
+    assert_calm_log();
+}

@@ -128,3 +128,95 @@ fn nothing_waits_for_itself() {
         assert_eq!(code(&mut client, unknown), expected, "{unknown}");
     }
 }
+
+#[test]
+fn numbers_that_are_waited_for_are_exact() {
+    let mut client = Database::new().connect();
+    for (number, (value, wanted, expected)) in [
+        ("9007199254740993.0", "9007199254740992.0", "prerequisite"),
+        ("9007199254740993.0", "9007199254740993", "split"),
+        ("123456789012345678901", "123456789012345678902", "prerequisite"),
+        ("0.1", "0.10000000000000000001", "prerequisite"),
+        (r#"{"a": [0.10]}"#, r#"{"a": [0.1]}"#, "split"),
+        (r#"{"a": [9007199254740993]}"#, r#"{"a": [9007199254740992]}"#, "prerequisite"),
+        ("1e400", "1", "prerequisite"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        run(
+            &mut client,
+            &format!(
+                r#"select ab_create_flag('f{number}', 'json', '{value}');
+                   select ab_create_experiment('x{number}', prerequisites => '[{{"flag": "f{number}", "values": [{wanted}]}}]'); select ab_start('x{number}')"#
+            ),
+        );
+        let reason = one(&mut client, &format!("select ab_assign_reason('u', 'x{number}')"));
+        assert_eq!(reason.as_deref(), Some(expected), "{value} {wanted}");
+    }
+    let beyond = r#"select ab_set_prerequisites('x0', '[{"flag": "f0", "values": [1e400]}]')"#;
+    let error = sql_error(client.batch_execute(beyond));
+    assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "invalid_prerequisite"));
+    assert!(error.message.contains("has more than the 28 digits that are compared"), "{}", error.message);
+}
+
+#[test]
+fn only_a_restore_brings_layouts() {
+    let mut client = Database::new().connect();
+    let rules = r#"[{"value": "x", "percent": 1}, {"split": [{"value": "a", "weight": 1}, {"value": "b", "weight": 3}]}]"#;
+    run(&mut client, &format!("select ab_create_flag('plain', 'string', rules => '{rules}')"));
+    let layout = |client: &mut Client, flag: &str| {
+        one(client, &format!("select layouts from ab.flag where flag = '{flag}'")).expect("a layout")
+    };
+    let computed = layout(&mut client, "plain");
+    for (number, wrong) in [
+        "{}",
+        "null",
+        "1",
+        "[]",
+        "[null, null]",
+        r#"[null, [{"from": 0, "to": 250000, "variant": 0}]]"#,
+        r#"[null, [{"from": 0, "to": 250000, "variant": 0}, {"from": 250000, "to": 1000000, "variant": 2}]]"#,
+        r#"[null, [{"from": 0, "to": 500000, "variant": 0}, {"from": 500000, "to": 1000000, "variant": 1}]]"#,
+        r#"[[{"from": 0, "to": 1000000, "variant": 0}], [{"from": 0, "to": 250000, "variant": 0}, {"from": 250000, "to": 1000000, "variant": 1}]]"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        run(
+            &mut client,
+            &format!(
+                "insert into ab.flag (flag, kind, default_value, off_value, rules, layouts) values ('f{number}', 'string', '\"\"', '\"\"', '{rules}', '{wrong}')"
+            ),
+        );
+        assert_eq!(layout(&mut client, &format!("f{number}")), computed, "{wrong}");
+    }
+    run(&mut client, "update ab.flag set layouts = '[]' where flag = 'plain'");
+    assert_eq!(layout(&mut client, "plain"), computed);
+    // As it comes about when the weights were others before.
+    let moved =
+        r#"[null, [{"to": 750000, "from": 0, "variant": 1}, {"to": 1000000, "from": 750000, "variant": 0}]]"#;
+    run(
+        &mut client,
+        &format!(
+            "insert into ab.flag (flag, kind, default_value, off_value, rules, layouts) values ('restored', 'string', '\"\"', '\"\"', '{rules}', '{moved}')"
+        ),
+    );
+    assert_eq!(layout(&mut client, "restored"), moved);
+    let unanswered = one(&mut client, "select count(*) from ab.flag where ab_flag('u', flag) is null");
+    assert_eq!(unanswered.as_deref(), Some("0"));
+}
+
+#[test]
+fn whatever_is_true_is_enabled() {
+    let mut client = Database::new().connect();
+    run(
+        &mut client,
+        r#"select ab_create_flag('plain', default_value => 'true'), ab_create_flag('json', 'json', 'true'), ab_create_flag('text', 'string', '"true"')"#,
+    );
+    let enabled = one(
+        &mut client,
+        "select concat_ws(' ', ab_flag_enabled('u', 'plain'), ab_flag_enabled('u', 'json'), ab_flag_enabled('u', 'text'), ab_flag_enabled('u', 'none'))",
+    );
+    assert_eq!(enabled.as_deref(), Some("t t f f"));
+}

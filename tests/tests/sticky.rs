@@ -230,6 +230,23 @@ fn a_bandit_moves_towards_what_pays_and_keeps_a_floor() {
 }
 
 #[test]
+fn a_bandit_says_what_it_cannot_reckon_with() {
+    let mut client = Database::new().connect();
+    run(
+        &mut client,
+        "select ab_create_metric('revenue', 'purchase', 'sum'); select ab_create_experiment('b', kind => 'bandit', primary_metric => 'revenue');
+         select ab_start('b'); select ab_expose(n, 'b'), ab_track(n::text, 'purchase', 1e200) from generate_series(1, 20) n",
+    );
+    run(&mut client, "select ab_rollup()");
+    let before = phases(&mut client, "b");
+    let error = sql_error(client.batch_execute("select ab_rebalance('b')"));
+    assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "invalid_argument"));
+    assert!(error.message.contains("\"b\"") && error.message.contains("\"revenue\""), "{}", error.message);
+    assert!(error.hint.contains("ab_set_weights"), "{}", error.hint);
+    assert_eq!(phases(&mut client, "b"), before);
+}
+
+#[test]
 fn an_override_holds_whatever_else_does_and_counts_nowhere() {
     let mut client = Database::new().connect();
     run(

@@ -97,7 +97,7 @@ struct Fields<'a> {
 
 impl Compiler<'_> {
     fn fail<T>(&self, message: Arguments<'_>, hint: impl Into<String>) -> Result<T, Error> {
-        Err(Error::new(Code::InvalidRule, format!("rule of {} at {}: {message}", self.what, self.at), hint))
+        Err(Error::new(Code::InvalidRule, format!("{} at {}: {message}", self.what, self.at), hint))
     }
 
     /// Does something one `step` further down the path.

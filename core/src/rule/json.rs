@@ -9,7 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A value whose parts are not yet looked at.
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Null,
     Boolean(bool),
     /// A number as it is written.
@@ -21,7 +21,7 @@ pub(super) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// The value in `json`; `None` where a text in it is not Unicode (half of a surrogate pair).
-    pub(super) fn read(json: &'a RawValue) -> Option<Value<'a>> {
+    pub(crate) fn read(json: &'a RawValue) -> Option<Value<'a>> {
         let text = json.get();
         match text.as_bytes().first()? {
             b'{' => serde_json::from_str(text).ok().map(|Fields(fields)| Value::Object(fields)),
@@ -35,7 +35,7 @@ impl<'a> Value<'a> {
     }
 
     /// What sort of value this is, for an error.
-    pub(super) fn sort(&self) -> &'static str {
+    pub(crate) fn sort(&self) -> &'static str {
         match self {
             Value::Null => "null",
             Value::Boolean(_) => "a boolean",
