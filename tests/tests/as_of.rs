@@ -75,7 +75,10 @@ fn the_past_is_answered_as_it_was() {
         "select ab_resume('plain'); select ab_override('plain', 'control', '7'); select ab_stop('gone'), ab_stop('shipping', ship => 'treatment')",
     );
     note(&mut client, "shipped");
-    run(&mut client, "select ab_set_prerequisites('after_flag', '[]'); select ab_delete_flag('open'); delete from ab.experiment where experiment = 'gone'");
+    run(
+        &mut client,
+        "select ab_set_prerequisites('after_flag', '[]'); select ab_delete_flag('open'); delete from ab.experiment where experiment = 'gone'",
+    );
     note(&mut client, "deleted");
     run(&mut client, "select ab_create_experiment('gone'); select ab_start('gone')");
     note(&mut client, "made again");
