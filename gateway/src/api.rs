@@ -12,6 +12,7 @@ pub mod track;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ab_core::context::{Attribute, Context, JsonContext};
 use axum::Router;
@@ -20,7 +21,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -36,6 +37,10 @@ use crate::sticky::{self, Known, Open};
 const UNCONFIRMED_HEADER: HeaderName = HeaderName::from_static("ab-unconfirmed");
 /// The longest list in that header; clients and proxies refuse heads of 8 KiB and more.
 const MAX_UNCONFIRMED: usize = 4 * 1024;
+
+/// Of a body that is too long, so much is read and thrown away, and for so long.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+const DISCARD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every route there is.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -85,9 +90,10 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 }
 
 /// The whole body, if it is said to be JSON and no longer than `limit`.
-async fn json_body(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn json_body(parts: &Parts, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !is_json(content_type) {
+        discard(body).await;
         return Err(Problem::new(HttpCode::UnsupportedMediaType, "the body is not said to be JSON")
             .hint("send the header Content-Type: application/json"));
     }
@@ -98,15 +104,33 @@ async fn json_body(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Pro
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit as u64) {
+        discard(body).await;
         return Err(too_large());
     }
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        if error.into_inner().is::<LengthLimitError>() {
-            too_large()
-        } else {
-            Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete")
+    match Limited::new(&mut body, limit).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            Err(too_large())
         }
-    })
+        Err(_) => Err(Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete")),
+    }
+}
+
+/// Reads what is left of a refused body, if that is not too much: a connection that is closed with something unread is
+/// reset, and its sender may never see why.
+async fn discard(mut body: Body) {
+    let reading = async {
+        let mut left = MAX_DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever does not send does not need to see.
+    let _ = tokio::time::timeout(DISCARD_PATIENCE, reading).await;
 }
 
 fn is_json(content_type: &[u8]) -> bool {
