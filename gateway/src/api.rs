@@ -6,6 +6,7 @@
 pub mod assign;
 pub mod flags;
 pub mod health;
+pub mod metrics;
 pub mod results;
 pub mod track;
 
@@ -16,8 +17,9 @@ use std::sync::Arc;
 use ab_core::context::{Attribute, Context, JsonContext};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::LengthLimitError;
@@ -29,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::ingest::Event;
+use crate::metrics::{Route, Watch};
 use crate::problem::{HttpCode, Problem};
 use crate::sticky::{self, Known, Open};
 
@@ -40,35 +43,41 @@ const MAX_UNCONFIRMED: usize = 4 * 1024;
 /// Every route there is.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/api/v1/assign", post(assign::assign))
-        .route("/api/v1/flags", get(flags::fetch_flags).post(flags::flags))
-        .route("/api/v1/flags/{key}", get(flags::fetch_flag).post(flags::flag))
-        .route("/api/v1/track", post(track::track))
-        .route("/api/v1/track/batch", post(track::track_batch))
-        .route("/api/v1/experiments/{id}/results", get(results::results))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        .route(Route::Assign.path(), post(assign::assign))
+        .route(Route::Flags.path(), get(flags::fetch_flags).post(flags::flags))
+        .route(Route::Flag.path(), get(flags::fetch_flag).post(flags::flag))
+        .route(Route::Track.path(), post(track::track))
+        .route(Route::TrackBatch.path(), post(track::track_batch))
+        .route(Route::Results.path(), get(results::results))
+        .route(Route::Live.path(), get(health::live))
+        .route(Route::Ready.path(), get(health::ready))
+        .route(Route::Metrics.path(), get(metrics::metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(gateway)
 }
 
-async fn no_route(uri: Uri) -> Response {
-    let detail = format!("there is nothing at {}", uri.path());
-    Problem::new(HttpCode::RouteNotFound, detail).at(uri.path()).into_response()
+async fn no_route(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::None);
+    let (parts, _) = request.into_parts();
+    let detail = format!("there is nothing at {}", parts.uri.path());
+    respond(Err(Problem::new(HttpCode::RouteNotFound, detail)), &parts, watch)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let detail = format!("{} does not answer {method}", uri.path());
-    Problem::new(HttpCode::MethodNotAllowed, detail)
-        .hint("the methods it answers are in the Allow header")
-        .at(uri.path())
-        .into_response()
+async fn wrong_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::None);
+    let (parts, _) = request.into_parts();
+    let detail = format!("{} does not answer {}", parts.uri.path(), parts.method);
+    let problem = Problem::new(HttpCode::MethodNotAllowed, detail)
+        .hint("the methods it answers are in the Allow header");
+    respond(Err(problem), &parts, watch)
 }
 
-/// The answer, or the problem of the request that `parts` came from.
-fn respond(answer: Result<Response, Problem>, parts: &Parts) -> Response {
-    answer.unwrap_or_else(|problem| problem.at(parts.uri.path()).into_response())
+/// The answer, or the problem of the request that `parts` came from; the request is counted as answered.
+fn respond(answer: Result<Response, Problem>, parts: &Parts, watch: Watch<'_>) -> Response {
+    let response = answer.unwrap_or_else(|problem| problem.at(parts.uri.path()).into_response());
+    watch.answered(response.status());
+    response
 }
 
 /// A response of JSON that is already written.
@@ -157,6 +166,8 @@ struct Decided {
     json: Vec<u8>,
     /// What to record, when that was asked for.
     exposures: Option<Vec<Event>>,
+    /// How many experiments or flags it is about.
+    count: usize,
     /// The keys that were answered without what is stored about them.
     unconfirmed: String,
     open: Option<Open>,
@@ -191,12 +202,14 @@ async fn confirmed(
     Ok(decided)
 }
 
-/// The same as a response.
+/// The same for flags, as a response.
 async fn answer_confirmed(
     gateway: &Gateway,
     decide: impl Fn(&Known) -> Result<Decided, Problem>,
 ) -> Result<Response, Problem> {
-    confirmed(gateway, decide).await.map(|decided| decided_response(decided.json, &decided.unconfirmed))
+    let decided = confirmed(gateway, decide).await?;
+    gateway.metrics.evaluations.inc_by(decided.count as u64);
+    Ok(decided_response(decided.json, &decided.unconfirmed))
 }
 
 fn decided_response(json: Vec<u8>, unconfirmed: &str) -> Response {
@@ -214,7 +227,7 @@ fn decided_response(json: Vec<u8>, unconfirmed: &str) -> Response {
 /// A list of answers as it is written.
 struct Answers {
     json: Vec<u8>,
-    any: bool,
+    count: usize,
 }
 
 impl Answers {
@@ -222,14 +235,15 @@ impl Answers {
     fn new(opening: &[u8], expected: usize) -> Answers {
         let mut json = Vec::with_capacity(32 + expected);
         json.extend_from_slice(opening);
-        Answers { json, any: false }
+        Answers { json, count: 0 }
     }
 
     /// Where the next answer goes.
     fn next(&mut self) -> &mut Vec<u8> {
-        if std::mem::replace(&mut self.any, true) {
+        if self.count > 0 {
             self.json.push(b',');
         }
+        self.count += 1;
         &mut self.json
     }
 
@@ -364,7 +378,7 @@ mod tests {
         serde_json::from_slice(&body).unwrap()
     }
 
-    pub(super) fn post(path: &str, body: &str) -> axum::extract::Request {
+    pub(super) fn post(path: &str, body: &str) -> Request {
         axum::http::Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body.to_owned()))

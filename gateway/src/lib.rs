@@ -10,6 +10,7 @@ pub mod database;
 pub mod ingest;
 pub mod listener;
 pub mod members;
+pub mod metrics;
 pub mod problem;
 pub mod rollup;
 pub mod snapshot;
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::configuration::Configuration;
 use crate::database::Database;
 use crate::ingest::{Ingest, Writers};
+use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
 /// What all requests share.
@@ -42,6 +44,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// The ways into the database.
     pub database: Database,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where events go.
     pub ingest: Ingest,
     /// How long an event may wait for its commit.
@@ -61,12 +65,15 @@ impl Gateway {
         let writers = configuration.writers.get();
         let workspace = &configuration.workspace;
         let database = Database::new(&configuration.database_url, workspace, writers)?;
-        let (ingest, tasks) = Ingest::start(&database.writes, workspace, writers, configuration.queue_kib);
+        let metrics = Metrics::new()?;
+        let (ingest, tasks) =
+            Ingest::start(&database.writes, workspace, writers, configuration.queue_kib, &metrics.events);
         let gateway = Gateway {
             workspace: workspace.clone(),
             snapshot: ArcSwapOption::empty(),
             clock: Clock::default(),
             database,
+            metrics,
             ingest,
             write_patience: configuration.write_patience(),
             connected: AtomicBool::new(false),
@@ -89,6 +96,7 @@ pub async fn run(
     let (gateway, mut writers) = Gateway::new(&configuration)?;
     tokio::spawn(listener::follow(Arc::clone(&gateway)));
     if configuration.rollup_seconds > 0 {
+        gateway.metrics.expect_rollups()?;
         tokio::spawn(rollup::run(Arc::clone(&gateway), Duration::from_secs(configuration.rollup_seconds)));
     }
     let announced = Arc::clone(&gateway);

@@ -132,6 +132,14 @@ impl Problem {
         &self.code
     }
 
+    /// The same if this build knows it, else one word for all others.
+    pub fn known_code(&self) -> &'static str {
+        match self.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "other",
+        }
+    }
+
     /// What is wrong, in words.
     pub fn detail(&self) -> &str {
         &self.detail

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::Gateway;
 use crate::ingest::{Event, Outcome};
+use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 use crate::snapshot::{Entry, View, write_not_found};
 use crate::sticky::Known;
@@ -58,17 +59,19 @@ struct AssignRequest<'a> {
 
 /// Answers `POST /api/v1/assign`.
 pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Assign);
     let (parts, body) = request.into_parts();
     let answer = async {
         let json = json_body(&parts, body, MAX_BODY).await?;
         let decided = confirmed(&gateway, |known| decide(&gateway, &json, known)).await?;
+        gateway.metrics.assignments.inc_by(decided.count as u64);
         let mut response = decided_response(decided.json, &decided.unconfirmed);
         if let Some(exposures) = decided.exposures {
             response.headers_mut().insert(EXPOSURE_HEADER, record(&gateway, exposures).await);
         }
         Ok(response)
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
 }
 
 fn decide(gateway: &Gateway, json: &[u8], known: &Known) -> Result<Decided, Problem> {
@@ -118,7 +121,8 @@ fn decide(gateway: &Gateway, json: &[u8], known: &Known) -> Result<Decided, Prob
         }
     }
     let Deciding { exposures, unconfirmed, .. } = deciding;
-    Ok(Decided { json: answers.finish(), exposures, unconfirmed, open: view.open() })
+    let count = answers.count;
+    Ok(Decided { json: answers.finish(), exposures, count, unconfirmed, open: view.open() })
 }
 
 /// The decisions of one request.
@@ -178,9 +182,7 @@ async fn record(gateway: &Gateway, mut exposures: Vec<Event>) -> HeaderValue {
     let connected = gateway.connected.load(Ordering::Relaxed);
     let patience = if connected { EXPOSURE_PATIENCE } else { Duration::ZERO };
     let recorded = match gateway.ingest.submit(exposures, gateway.write_patience) {
-        Ok(ticket) => {
-            ticket.outcomes_within(patience).await.iter().all(|outcome| *outcome == Outcome::Stored)
-        }
+        Ok(ticket) => ticket.outcomes_within(patience).await.iter().all(Outcome::is_stored),
         Err(_) => false,
     };
     HeaderValue::from_static(if recorded { "recorded" } else { "failed" })

@@ -19,6 +19,7 @@ use uuid::{NoContext, Uuid};
 use super::{Field, Shape, json, json_body, optional, parse, required, respond};
 use crate::Gateway;
 use crate::ingest::{Event, Outcome};
+use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 
 /// The largest properties with every other field at its longest.
@@ -95,10 +96,12 @@ struct ItemError {
 
 /// Answers `POST /api/v1/track`.
 pub async fn track(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Track);
     let (parts, body) = request.into_parts();
     let answer = async {
         let body = json_body(&parts, body, MAX_BODY).await?;
-        let event = read_event(&body, gateway.clock.now())?;
+        let event =
+            read_event(&body, gateway.clock.now()).inspect_err(|problem| refuse(&gateway, problem))?;
         let event_id = event.event_id.to_string();
         let ticket = gateway.ingest.submit(vec![event], gateway.write_patience)?;
         match ticket.outcomes().await.pop() {
@@ -106,22 +109,24 @@ pub async fn track(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
             _ => Ok(json(StatusCode::ACCEPTED, &TrackAnswer { success: true, event_id })),
         }
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
 }
 
 /// Answers `POST /api/v1/track/batch`.
 pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::TrackBatch);
     let (parts, body) = request.into_parts();
     let answer = async {
         let body = json_body(&parts, body, MAX_BATCH_BODY).await?;
-        let Batch { events, places, mut errors } = read_batch(&body, gateway.clock.now())?;
+        let refused = |problem: &Problem| refuse(&gateway, problem);
+        let Batch { events, places, mut errors } = read_batch(&body, gateway.clock.now(), refused)?;
         let mut count = 0;
         let mut unavailable = None;
         if !events.is_empty() {
             let ticket = gateway.ingest.submit(events, gateway.write_patience)?;
             for (outcome, index) in ticket.outcomes().await.into_iter().zip(places) {
                 match outcome {
-                    Outcome::Stored => count += 1,
+                    Outcome::Stored | Outcome::Duplicate => count += 1,
                     Outcome::Failed(problem) => {
                         errors.push(item_error(index, &problem));
                         if problem.is_temporary() {
@@ -140,7 +145,13 @@ pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) 
             }
         }
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
+}
+
+/// Counts an event that does not get as far as the queue.
+fn refuse(gateway: &Gateway, problem: &Problem) {
+    gateway.metrics.events.receive(1);
+    gateway.metrics.events.reject(1, problem);
 }
 
 fn item_error(index: usize, problem: &Problem) -> ItemError {
@@ -161,7 +172,8 @@ struct Batch {
     errors: Vec<ItemError>,
 }
 
-fn read_batch(body: &[u8], now: i64) -> Result<Batch, Problem> {
+/// `refused` hears of each event that is not good.
+fn read_batch(body: &[u8], now: i64, refused: impl Fn(&Problem)) -> Result<Batch, Problem> {
     let request: BatchRequest<'_> = parse(body, BATCH_FIELDS)?;
     if request.events.len() > MAX_EVENTS {
         return Err(Problem::new(
@@ -180,7 +192,10 @@ fn read_batch(body: &[u8], now: i64) -> Result<Batch, Problem> {
                 batch.events.push(event);
                 batch.places.push(index);
             }
-            Err(problem) => batch.errors.push(item_error(index, &problem)),
+            Err(problem) => {
+                refused(&problem);
+                batch.errors.push(item_error(index, &problem));
+            }
         }
     }
     Ok(batch)
@@ -423,14 +438,24 @@ mod tests {
         let Batch { events, places, errors } = read_batch(
             br#"{"events":[{"user_id":"a","event_name":"n"},{"user_id":2,"event_name":"n"},7,{"user_id":"b","event_name":"n"}]}"#,
             NOW,
+            |_| (),
         )
         .unwrap();
         assert_eq!(events.iter().map(|event| event.user_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(places, [0, 3]);
         assert_eq!(errors.iter().map(|error| error.index).collect::<Vec<_>>(), [1, 2]);
         let many = format!("{{\"events\":[{}]}}", vec!["{}"; 101].join(","));
-        assert_eq!(read_batch(many.as_bytes(), NOW).map(|_| ()).unwrap_err().code(), "batch_too_large");
-        assert_eq!(read_batch(br#"{"events":[]}"#, NOW).map(|_| ()).unwrap_err().code(), "invalid_request");
-        assert_eq!(read_batch(br#"{"events":{}}"#, NOW).map(|_| ()).unwrap_err().code(), "invalid_request");
+        assert_eq!(
+            read_batch(many.as_bytes(), NOW, |_| ()).map(|_| ()).unwrap_err().code(),
+            "batch_too_large"
+        );
+        assert_eq!(
+            read_batch(br#"{"events":[]}"#, NOW, |_| ()).map(|_| ()).unwrap_err().code(),
+            "invalid_request"
+        );
+        assert_eq!(
+            read_batch(br#"{"events":{}}"#, NOW, |_| ()).map(|_| ()).unwrap_err().code(),
+            "invalid_request"
+        );
     }
 }
