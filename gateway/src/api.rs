@@ -8,6 +8,7 @@ pub mod flags;
 pub mod health;
 pub mod metrics;
 pub mod results;
+pub mod stream;
 pub mod track;
 
 use std::borrow::Cow;
@@ -22,17 +23,18 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body_util::LengthLimitError;
+use bytes::BytesMut;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::Gateway;
 use crate::ingest::Event;
 use crate::metrics::{Route, Watch};
-use crate::problem::{HttpCode, Problem};
+use crate::problem::{self, HttpCode, Problem};
 use crate::sticky::{self, Known, Open};
 
 /// Names what would have been answered by stored variants, which could not be read.
@@ -48,6 +50,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(Route::Flag.path(), get(flags::fetch_flag).post(flags::flag))
         .route(Route::Track.path(), post(track::track))
         .route(Route::TrackBatch.path(), post(track::track_batch))
+        .route(Route::TrackStream.path(), post(stream::track_stream))
         .route(Route::Results.path(), get(results::results))
         .route(Route::Live.path(), get(health::live))
         .route(Route::Ready.path(), get(health::ready))
@@ -94,7 +97,9 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 }
 
 /// The whole body, if it is said to be JSON and no longer than `limit`.
-async fn json_body(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Problem> {
+///
+/// A sender may be slow, but not silent for longer than the gateway's `body_patience`.
+async fn json_body(gateway: &Gateway, parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !is_json(content_type) {
         return Err(Problem::new(HttpCode::UnsupportedMediaType, "the body is not said to be JSON")
@@ -109,13 +114,29 @@ async fn json_body(parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Pro
     if announced.is_some_and(|length: u64| length > limit as u64) {
         return Err(too_large());
     }
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        if error.into_inner().is::<LengthLimitError>() {
-            too_large()
+    let mut body = Limited::new(body, limit);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = match timeout(gateway.body_patience, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(_))) => {
+                return Err(Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete"));
+            }
+            Err(_) => return Err(problem::too_slow(gateway.body_patience)),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.is_empty() && whole.is_empty() {
+            // Most bodies come in one piece, which is then handed on as it is.
+            first = data;
         } else {
-            Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete")
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
         }
-    })
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
 fn is_json(content_type: &[u8]) -> bool {

@@ -181,28 +181,53 @@ impl Ingest {
     /// # Errors
     /// A full queue, or one that takes nothing any more because the gateway is shutting down.
     pub fn submit(&self, events: Vec<Event>, patience: Duration) -> Result<Ticket, Problem> {
-        // No request is heavier than the queue, however small the queue was made.
-        let weight = events.iter().map(Event::weight).fold(0, u32::saturating_add).min(self.capacity);
-        let count = events.len();
-        self.metrics.receive(count);
-        let refused = |problem: Problem| {
-            self.metrics.reject(count, &problem);
-            problem
-        };
+        self.metrics.receive(events.len());
+        let weight = self.weight(&events);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(weight) else {
-            return Err(refused(
-                Problem::new(HttpCode::QueueFull, "too many events are waiting to be written")
-                    .hint("send the request again after the seconds in Retry-After"),
-            ));
+            let problem = Problem::new(HttpCode::QueueFull, "too many events are waiting to be written")
+                .hint("send the request again after the seconds in Retry-After");
+            self.metrics.reject(events.len(), &problem);
+            return Err(problem);
         };
+        self.enqueue(events, patience, weight, room)
+    }
+
+    /// The same for someone who rather waits than be refused: patience begins when there is room.
+    ///
+    /// # Errors
+    /// A queue that takes nothing any more because the gateway is shutting down.
+    pub async fn submit_in_turn(&self, events: Vec<Event>, patience: Duration) -> Result<Ticket, Problem> {
+        self.metrics.receive(events.len());
+        let weight = self.weight(&events);
+        match Arc::clone(&self.room).acquire_many_owned(weight).await {
+            Ok(room) => self.enqueue(events, patience, weight, room),
+            Err(_) => Err(problem::unavailable()),
+        }
+    }
+
+    /// No request is heavier than the queue, however small the queue was made.
+    fn weight(&self, events: &[Event]) -> u32 {
+        events.iter().map(Event::weight).fold(0, u32::saturating_add).min(self.capacity)
+    }
+
+    fn enqueue(
+        &self,
+        events: Vec<Event>,
+        patience: Duration,
+        weight: u32,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Ticket, Problem> {
+        let count = events.len();
         let deadline = Instant::now() + patience;
         let (answer, receiver) = oneshot::channel();
         let ticket = Ticket { answer: receiver, deadline, events: count };
         // Before they can be taken out again.
         self.metrics.queued.add(count as i64);
         self.sender.send(Submission { events, deadline, answer, weight, _room: room }).map_err(|_| {
+            let problem = problem::unavailable();
             self.metrics.queued.sub(count as i64);
-            refused(problem::unavailable())
+            self.metrics.reject(count, &problem);
+            problem
         })?;
         Ok(ticket)
     }

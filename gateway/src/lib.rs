@@ -7,12 +7,14 @@ pub mod api;
 pub mod clock;
 pub mod configuration;
 pub mod database;
+pub mod enrichment;
 pub mod ingest;
 pub mod listener;
 pub mod members;
 pub mod metrics;
 pub mod problem;
 pub mod rollup;
+pub mod server;
 pub mod snapshot;
 pub mod sticky;
 
@@ -21,15 +23,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::configuration::Configuration;
 use crate::database::Database;
+use crate::enrichment::Enrichment;
 use crate::ingest::{Ingest, Writers};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -46,10 +49,16 @@ pub struct Gateway {
     pub database: Database,
     /// What is counted.
     pub metrics: Metrics,
+    /// What events are enriched from.
+    pub enrichment: Enrichment,
     /// Where events go.
     pub ingest: Ingest,
     /// How long an event may wait for its commit.
     pub write_patience: Duration,
+    /// How long the next part of a body may take to come.
+    pub body_patience: Duration,
+    /// Told when the process is to end, to those who would not finish by themselves.
+    pub stopping: CancellationToken,
     /// Whether the listener has its connection.
     pub connected: AtomicBool,
     /// Told whenever a configuration has been loaded.
@@ -60,7 +69,7 @@ impl Gateway {
     /// A gateway that has not talked to anyone yet, and the writers that finish its events.
     ///
     /// # Errors
-    /// When the database's address cannot be read.
+    /// When the database's address or the file of places cannot be read.
     pub fn new(configuration: &Configuration) -> anyhow::Result<(Arc<Gateway>, Writers)> {
         let writers = configuration.writers.get();
         let workspace = &configuration.workspace;
@@ -74,8 +83,14 @@ impl Gateway {
             clock: Clock::default(),
             database,
             metrics,
+            enrichment: Enrichment::new(
+                configuration.trusted_proxies.clone(),
+                configuration.geoip_db.as_deref(),
+            )?,
             ingest,
             write_patience: configuration.write_patience(),
+            body_patience: Duration::from_secs(configuration.body_seconds.max(1)),
+            stopping: CancellationToken::new(),
             connected: AtomicBool::new(false),
             loaded: Notify::new(),
         };
@@ -107,21 +122,18 @@ pub async fn run(
     });
 
     let (stop, stopping) = oneshot::channel();
-    let listener = listener.tap_io(|stream| {
-        // Answers are small and complete; waiting to fill a packet only delays them.
-        let _ = stream.set_nodelay(true);
-    });
-    let server =
-        axum::serve(listener, api::router(Arc::clone(&gateway))).with_graceful_shutdown(async move {
-            shutdown.await;
-            let _ = stop.send(());
-        });
-    let mut serving = tokio::spawn(server.into_future());
+    let router = api::router(Arc::clone(&gateway));
+    let idle_patience = Duration::from_secs(configuration.idle_seconds.max(1));
+    let mut serving = tokio::spawn(server::serve(listener, router, idle_patience, async move {
+        shutdown.await;
+        let _ = stop.send(());
+    }));
     tokio::select! {
         // Accepting connections goes on through every error it can meet, so this is not expected to happen.
-        ended = &mut serving => return Ok(ended??),
+        ended = &mut serving => return Ok(ended?),
         _ = stopping => info!("shutting down: finishing what is under way"),
     }
+    gateway.stopping.cancel();
     let drained = timeout(Duration::from_secs(configuration.drain_seconds), async {
         let _ = (&mut serving).await;
         gateway.ingest.close();

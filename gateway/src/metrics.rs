@@ -52,6 +52,8 @@ pub enum Route {
     Track,
     /// `/api/v1/track/batch`
     TrackBatch,
+    /// `/api/v1/track/stream`
+    TrackStream,
     /// `/api/v1/experiments/{id}/results`
     Results,
     /// `/health/live`
@@ -65,12 +67,13 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Route; 10] = [
+    const ALL: [Route; 11] = [
         Route::Assign,
         Route::Flags,
         Route::Flag,
         Route::Track,
         Route::TrackBatch,
+        Route::TrackStream,
         Route::Results,
         Route::Live,
         Route::Ready,
@@ -86,6 +89,7 @@ impl Route {
             Route::Flag => "/api/v1/flags/{key}",
             Route::Track => "/api/v1/track",
             Route::TrackBatch => "/api/v1/track/batch",
+            Route::TrackStream => "/api/v1/track/stream",
             Route::Results => "/api/v1/experiments/{id}/results",
             Route::Live => "/health/live",
             Route::Ready => "/health/ready",

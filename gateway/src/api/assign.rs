@@ -62,11 +62,15 @@ pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Re
     let watch = gateway.metrics.watch(Route::Assign);
     let (parts, body) = request.into_parts();
     let answer = async {
-        let json = json_body(&parts, body, MAX_BODY).await?;
+        let json = json_body(&gateway, &parts, body, MAX_BODY).await?;
         let decided = confirmed(&gateway, |known| decide(&gateway, &json, known)).await?;
         gateway.metrics.assignments.inc_by(decided.count as u64);
         let mut response = decided_response(decided.json, &decided.unconfirmed);
-        if let Some(exposures) = decided.exposures {
+        if let Some(mut exposures) = decided.exposures {
+            let properties = gateway.enrichment.of_request(&parts).add_to(None);
+            for exposure in &mut exposures {
+                exposure.properties = properties.as_deref().map(str::to_owned);
+            }
             response.headers_mut().insert(EXPOSURE_HEADER, record(&gateway, exposures).await);
         }
         Ok(response)

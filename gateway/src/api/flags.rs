@@ -68,7 +68,7 @@ pub async fn flags(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     let watch = gateway.metrics.watch(Route::Flags);
     let (parts, body) = request.into_parts();
     let answer = async {
-        let json = json_body(&parts, body, MAX_BODY).await?;
+        let json = json_body(&gateway, &parts, body, MAX_BODY).await?;
         answer_confirmed(&gateway, |known| {
             let request: FlagsRequest<'_> = parse(&json, FIELDS)?;
             let user = User { id: request.user_id.as_ref().map(|text| &*text.0), context: request.context };
@@ -89,7 +89,7 @@ pub async fn flag(
     let (parts, body) = request.into_parts();
     let answer = async {
         let key = key(&parts, &parameters)?;
-        let json = json_body(&parts, body, MAX_BODY).await?;
+        let json = json_body(&gateway, &parts, body, MAX_BODY).await?;
         answer_confirmed(&gateway, |known| {
             let request: FlagRequest<'_> = parse(&json, FIELDS_OF_ONE)?;
             let user = User { id: request.user_id.as_ref().map(|text| &*text.0), context: request.context };

@@ -3,12 +3,14 @@
 //! Whatever can be known to be wrong without the database is refused before it is queued, so that the queue holds only
 //! events that the engine accepts; whether the experiment exists is the database's to say.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ab_core::event::{self, Draft};
 use ab_core::{Code, Error};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -16,8 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::{NoContext, Uuid};
 
-use super::{Field, Shape, json, json_body, optional, parse, required, respond};
+use super::{Field, Shape, Text, json, json_body, optional, parse, required, respond};
 use crate::Gateway;
+use crate::enrichment::{Attributes, Enrichment, NotAnAddress};
 use crate::ingest::{Event, Outcome};
 use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
@@ -41,6 +44,8 @@ const FIELDS: &[Field] = &[
     optional("timestamp", Shape::Text),
     optional("event_id", Shape::Text),
     optional("session_id", Shape::Text),
+    optional("ip", Shape::Text),
+    optional("user_agent", Shape::Text),
 ];
 
 const BATCH_FIELDS: &[Field] = &[required("events", Shape::List)];
@@ -61,6 +66,30 @@ struct TrackRequest<'a> {
     timestamp: Option<String>,
     event_id: Option<String>,
     session_id: Option<String>,
+    /// Looked up and forgotten.
+    #[serde(borrow)]
+    ip: Option<Text<'a>>,
+    #[serde(borrow)]
+    user_agent: Option<Text<'a>>,
+}
+
+/// What all events of a request are read with.
+pub(super) struct Reading<'a> {
+    enrichment: &'a Enrichment,
+    /// Of the request's sender.
+    attributes: Attributes,
+    /// Now by the database's clock.
+    pub(super) now: i64,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(gateway: &'a Gateway, parts: &Parts) -> Reading<'a> {
+        Reading {
+            enrichment: &gateway.enrichment,
+            attributes: gateway.enrichment.of_request(parts),
+            now: gateway.clock.now(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -99,9 +128,9 @@ pub async fn track(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     let watch = gateway.metrics.watch(Route::Track);
     let (parts, body) = request.into_parts();
     let answer = async {
-        let body = json_body(&parts, body, MAX_BODY).await?;
-        let event =
-            read_event(&body, gateway.clock.now()).inspect_err(|problem| refuse(&gateway, problem))?;
+        let body = json_body(&gateway, &parts, body, MAX_BODY).await?;
+        let event = read_event(&body, &Reading::new(&gateway, &parts))
+            .inspect_err(|problem| refuse(&gateway, problem))?;
         let event_id = event.event_id.to_string();
         let ticket = gateway.ingest.submit(vec![event], gateway.write_patience)?;
         match ticket.outcomes().await.pop() {
@@ -117,9 +146,10 @@ pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) 
     let watch = gateway.metrics.watch(Route::TrackBatch);
     let (parts, body) = request.into_parts();
     let answer = async {
-        let body = json_body(&parts, body, MAX_BATCH_BODY).await?;
+        let body = json_body(&gateway, &parts, body, MAX_BATCH_BODY).await?;
         let refused = |problem: &Problem| refuse(&gateway, problem);
-        let Batch { events, places, mut errors } = read_batch(&body, gateway.clock.now(), refused)?;
+        let Batch { events, places, mut errors } =
+            read_batch(&body, &Reading::new(&gateway, &parts), refused)?;
         let mut count = 0;
         let mut unavailable = None;
         if !events.is_empty() {
@@ -149,7 +179,7 @@ pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) 
 }
 
 /// Counts an event that does not get as far as the queue.
-fn refuse(gateway: &Gateway, problem: &Problem) {
+pub(super) fn refuse(gateway: &Gateway, problem: &Problem) {
     gateway.metrics.events.receive(1);
     gateway.metrics.events.reject(1, problem);
 }
@@ -173,7 +203,7 @@ struct Batch {
 }
 
 /// `refused` hears of each event that is not good.
-fn read_batch(body: &[u8], now: i64, refused: impl Fn(&Problem)) -> Result<Batch, Problem> {
+fn read_batch(body: &[u8], reading: &Reading<'_>, refused: impl Fn(&Problem)) -> Result<Batch, Problem> {
     let request: BatchRequest<'_> = parse(body, BATCH_FIELDS)?;
     if request.events.len() > MAX_EVENTS {
         return Err(Problem::new(
@@ -187,7 +217,7 @@ fn read_batch(body: &[u8], now: i64, refused: impl Fn(&Problem)) -> Result<Batch
     }
     let mut batch = Batch { events: Vec::new(), places: Vec::new(), errors: Vec::new() };
     for (index, event) in request.events.iter().enumerate() {
-        match read_event(event.get().as_bytes(), now) {
+        match read_event(event.get().as_bytes(), reading) {
             Ok(event) => {
                 batch.events.push(event);
                 batch.places.push(index);
@@ -202,7 +232,8 @@ fn read_batch(body: &[u8], now: i64, refused: impl Fn(&Problem)) -> Result<Batch
 }
 
 /// An event ready to be queued, or what is wrong with it.
-fn read_event(body: &[u8], now: i64) -> Result<Event, Problem> {
+pub(super) fn read_event(body: &[u8], reading: &Reading<'_>) -> Result<Event, Problem> {
+    let now = reading.now;
     let request: TrackRequest<'_> = parse(body, FIELDS)?;
     let event_type = request.event_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     let properties = request.properties.map(RawValue::get);
@@ -225,12 +256,19 @@ fn read_event(body: &[u8], now: i64) -> Result<Event, Problem> {
     let identity = event::identify(request.event_id.as_deref(), event_time, fresh_id(now), now)?;
     let event_time = Timestamp::from_microsecond(identity.event_time)
         .map_err(|_| bad_time("event time is out of range".to_owned()))?;
+    let ip = request.ip.as_ref().map(|text| &*text.0);
+    let user_agent = request.user_agent.as_ref().map(|text| &*text.0);
+    let attributes = reading.enrichment.of_event(ip, user_agent).map_err(|NotAnAddress| {
+        Problem::new(HttpCode::InvalidRequest, "field \"ip\" is not an IP address")
+            .hint("send the address alone, or leave it out")
+    })?;
+    let properties = attributes.or(&reading.attributes).add_to(properties);
     Ok(Event {
         event_id: identity.event_id,
         event_time,
         event_name: request.event_name,
         value,
-        properties: properties.map(str::to_owned),
+        properties: properties.map(Cow::into_owned),
         experiment: request.experiment_id,
         variant: request.variant_id,
         session_id: request.session_id,
@@ -305,7 +343,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Valued<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
                 let mut value = None;
-                while let Some(key) = entries.next_key::<std::borrow::Cow<'de, str>>()? {
+                while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
                     if key == "value" {
                         value = Some(entries.next_value()?);
                     } else {
@@ -322,11 +360,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for Valued<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrichment::TrustedProxies;
 
     const NOW: i64 = 1_800_000_000_000_000;
 
+    fn with_reading<T>(read: impl FnOnce(&Reading<'_>) -> T) -> T {
+        let enrichment = Enrichment::new(TrustedProxies::default(), None).unwrap();
+        read(&Reading { enrichment: &enrichment, attributes: Attributes::default(), now: NOW })
+    }
+
+    fn batch(json: &[u8]) -> Result<Batch, Problem> {
+        with_reading(|reading| read_batch(json, reading, |_| ()))
+    }
+
     fn read(json: &str) -> Result<Event, Problem> {
-        read_event(json.as_bytes(), NOW)
+        with_reading(|reading| read_event(json.as_bytes(), reading))
     }
 
     fn refused(json: &str) -> (String, String) {
@@ -397,6 +445,11 @@ mod tests {
                 "invalid_request",
                 "field \"timestamp\" must be a text, not a number",
             ),
+            (
+                r#"{"user_id":"u","event_name":"n","ip":"1.2.3.4.5"}"#,
+                "invalid_request",
+                "field \"ip\" is not an IP address",
+            ),
             (r#"[1]"#, "invalid_request", "a JSON object is needed, not a list"),
             (r#"{"user_id":"","event_name":"n"}"#, "invalid_user_id", "user id is empty"),
             (
@@ -435,27 +488,16 @@ mod tests {
 
     #[test]
     fn a_batch_keeps_the_good_and_names_the_bad() {
-        let Batch { events, places, errors } = read_batch(
+        let Batch { events, places, errors } = batch(
             br#"{"events":[{"user_id":"a","event_name":"n"},{"user_id":2,"event_name":"n"},7,{"user_id":"b","event_name":"n"}]}"#,
-            NOW,
-            |_| (),
         )
         .unwrap();
         assert_eq!(events.iter().map(|event| event.user_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(places, [0, 3]);
         assert_eq!(errors.iter().map(|error| error.index).collect::<Vec<_>>(), [1, 2]);
         let many = format!("{{\"events\":[{}]}}", vec!["{}"; 101].join(","));
-        assert_eq!(
-            read_batch(many.as_bytes(), NOW, |_| ()).map(|_| ()).unwrap_err().code(),
-            "batch_too_large"
-        );
-        assert_eq!(
-            read_batch(br#"{"events":[]}"#, NOW, |_| ()).map(|_| ()).unwrap_err().code(),
-            "invalid_request"
-        );
-        assert_eq!(
-            read_batch(br#"{"events":{}}"#, NOW, |_| ()).map(|_| ()).unwrap_err().code(),
-            "invalid_request"
-        );
+        assert_eq!(batch(many.as_bytes()).map(|_| ()).unwrap_err().code(), "batch_too_large");
+        assert_eq!(batch(br#"{"events":[]}"#).map(|_| ()).unwrap_err().code(), "invalid_request");
+        assert_eq!(batch(br#"{"events":{}}"#).map(|_| ()).unwrap_err().code(), "invalid_request");
     }
 }
