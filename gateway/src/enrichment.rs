@@ -220,7 +220,7 @@ impl Enrichment {
 
     /// What a request says about the one it comes from; nothing unless that is a page.
     pub fn of_request(&self, parts: &Parts) -> Attributes {
-        if !parts.headers.contains_key(ORIGIN) {
+        if !is_of_page(parts) {
             return Attributes::default();
         }
         let forwarded_for: Vec<_> = parts
@@ -283,6 +283,11 @@ impl Enrichment {
             known.into_iter().filter_map(|(key, text)| Some((key, json(text?)))).collect();
         (!properties.is_empty()).then_some(properties)
     }
+}
+
+/// Whether a request was sent by a page: browsers say so for every request that is not a mere `GET`.
+pub fn is_of_page(parts: &Parts) -> bool {
+    parts.headers.contains_key(ORIGIN)
 }
 
 /// The field `ip` of an event is something else.

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod problem;
 pub mod rollup;
 pub mod server;
+pub mod session;
 pub mod snapshot;
 pub mod sticky;
 
@@ -35,6 +36,7 @@ use crate::database::Database;
 use crate::enrichment::Enrichment;
 use crate::ingest::{Ingest, Writers};
 use crate::metrics::Metrics;
+use crate::session::Sessions;
 use crate::snapshot::Snapshot;
 
 /// What all requests share.
@@ -51,6 +53,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// What events are enriched from.
     pub enrichment: Enrichment,
+    /// Visits of users of pages.
+    pub sessions: Sessions,
     /// Where events go.
     pub ingest: Ingest,
     /// How long an event may wait for its commit.
@@ -87,6 +91,7 @@ impl Gateway {
                 configuration.trusted_proxies.clone(),
                 configuration.geoip_db.as_deref(),
             )?,
+            sessions: Sessions::default(),
             ingest,
             write_patience: configuration.write_patience(),
             body_patience: Duration::from_secs(configuration.body_seconds.max(1)),

@@ -152,3 +152,50 @@ fn a_wrong_setting_is_said_at_the_start() {
         assert!(!output.status.success() && said.contains(value), "{name}={value}: {said}");
     }
 }
+
+#[test]
+fn a_page_gets_visits_and_a_wrong_clock_is_corrected() {
+    let database = Database::new();
+    let gateway = Gateway::start(&database.url()).expect("a gateway");
+    let mut client = database.connect();
+    let page = |path: &str| post(&gateway, path).header("origin", "https://shop.example");
+    let event = |user_id: &str| json!({"user_id": user_id, "event_name": "x"});
+    let mut told = event("a");
+    told["session_id"] = json!("told");
+    send(page("/api/v1/track"), &event("a"));
+    send(page("/api/v1/track/batch"), &json!({"events": [event("a"), event("b"), told]}));
+    send(post(&gateway, "/api/v1/track"), &event("a"));
+    let visits = "select count(*) filter (where user_id = 'a' and session_id = 'told') || ' ' || count(*) filter (where session_id is null)
+        || ' ' || (select string_agg(s.events::text, ',' order by s.user_id) from (
+            select user_id, count(*) as events from ab.event where session_id <> 'told' group by user_id, session_id::uuid) s)
+        from ab.event";
+    assert_eq!(one(&mut client, visits).as_deref(), Some("1 1 2,1"));
+
+    // The sender's clock is two hours behind; this happened at the moment of sending.
+    let behind = one(
+        &mut client,
+        "select to_char(now() at time zone 'UTC' - interval '2 hours', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+    );
+    let mut late = event("late");
+    late["timestamp"] = json!(behind);
+    let mut known = late.clone();
+    (known["user_id"], known["event_id"]) = (json!("known"), json!("order-1"));
+    for _ in 0..2 {
+        send(post(&gateway, "/api/v1/track/batch"), &json!({"sent_at": behind, "events": [known]}));
+    }
+    late["sent_at"] = json!(behind);
+    send(post(&gateway, "/api/v1/track"), &late);
+    let corrected =
+        "select string_agg(user_id || ' ' || (now() - event_time > interval '1 hour'), ', ' order by user_id)
+        from ab.event where user_id in ('late', 'known')";
+    assert_eq!(one(&mut client, corrected).as_deref(), Some("known true, late false"));
+
+    let refused = post(&gateway, "/api/v1/track/batch")
+        .json(&json!({"sent_at": "2001-01-01T00:00:00Z", "events": [event("u")]}))
+        .send()
+        .expect("an answer");
+    assert_eq!(refused.status().as_u16(), 400);
+    let problem: Value = refused.json().expect("a problem");
+    assert_eq!(problem["code"], "invalid_event_time");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("sent_at")), "{problem}");
+}

@@ -22,6 +22,7 @@ use super::{
     json_body, optional, parse, required, respond,
 };
 use crate::Gateway;
+use crate::clock::fresh_id;
 use crate::ingest::{Event, Outcome};
 use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
@@ -158,7 +159,7 @@ impl Deciding<'_> {
 fn exposure(unit: &str, experiment: String, variant: String, now: i64) -> Event {
     Event {
         user_id: unit.to_owned(),
-        event_id: super::track::fresh_id(now),
+        event_id: fresh_id(now),
         event_time: Timestamp::from_microsecond(now).unwrap_or(Timestamp::UNIX_EPOCH),
         event_type: event::EXPOSURE.to_owned(),
         event_name: event::EXPOSURE.to_owned(),

@@ -188,7 +188,7 @@ impl<'a> Stream<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Stream {
             gateway,
-            reading: Reading::new(gateway, parts),
+            reading: Reading::many(gateway, parts),
             answer,
             counts: Counts::default(),
             errors: BTreeMap::new(),

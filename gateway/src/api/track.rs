@@ -16,20 +16,25 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use uuid::{NoContext, Uuid};
 
 use super::{Field, Shape, Text, json, json_body, optional, parse, required, respond};
 use crate::Gateway;
-use crate::enrichment::{Attributes, Enrichment, NotAnAddress};
+use crate::clock::fresh_id;
+use crate::enrichment::{Attributes, Enrichment, NotAnAddress, is_of_page};
 use crate::ingest::{Event, Outcome};
 use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
+use crate::session::Sessions;
 
 /// The largest properties with every other field at its longest.
 const MAX_BODY: usize = 64 * 1024;
 const MAX_BATCH_BODY: usize = 4 * 1024 * 1024;
 /// More events than this in one request are refused together.
 const MAX_EVENTS: usize = 100;
+/// A sender's clock that is so little off is right, in microseconds; the way here alone may take as long.
+const MIN_CORRECTION: i64 = 1_000_000;
+/// And one that is more than a day off is nothing to reckon with.
+const MAX_CORRECTION: i64 = 86_400_000_000;
 /// What an event is when nothing else is said.
 const DEFAULT_TYPE: &str = "custom";
 
@@ -46,9 +51,10 @@ const FIELDS: &[Field] = &[
     optional("session_id", Shape::Text),
     optional("ip", Shape::Text),
     optional("user_agent", Shape::Text),
+    optional("sent_at", Shape::Text),
 ];
 
-const BATCH_FIELDS: &[Field] = &[required("events", Shape::List)];
+const BATCH_FIELDS: &[Field] = &[required("events", Shape::List), optional("sent_at", Shape::Text)];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,21 +77,47 @@ struct TrackRequest<'a> {
     ip: Option<Text<'a>>,
     #[serde(borrow)]
     user_agent: Option<Text<'a>>,
+    sent_at: Option<String>,
 }
 
 /// What all events of a request are read with.
 pub(super) struct Reading<'a> {
     enrichment: &'a Enrichment,
+    /// Where the visits are, of the users of a page.
+    sessions: Option<&'a Sessions>,
     /// Of the request's sender.
     attributes: Attributes,
     /// Now by the database's clock.
     pub(super) now: i64,
+    correction: Correction,
+}
+
+/// Where an event's correction by `sent_at` comes from.
+///
+/// It is the difference between two clocks and the time on the way, so it is another one whenever the same event is sent
+/// again, however it is rounded: between two steps of any rounding lies a boundary. The time of an event is a part
+/// of its identity, and corrected anew a retry would be another event. What has an id of its own to be known again by
+/// therefore keeps the time that it came with. What has none is another event each time it is sent, corrected or not.
+#[derive(Clone, Copy)]
+enum Correction {
+    /// The event is the request.
+    OfEvent,
+    /// The same for all events of a request, in microseconds.
+    OfRequest(i64),
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(gateway: &'a Gateway, parts: &Parts) -> Reading<'a> {
+    /// For the one event that a request is.
+    fn one(gateway: &'a Gateway, parts: &Parts) -> Reading<'a> {
+        Reading { correction: Correction::OfEvent, ..Reading::many(gateway, parts) }
+    }
+
+    /// For the events that a request holds.
+    pub(super) fn many(gateway: &'a Gateway, parts: &Parts) -> Reading<'a> {
         Reading {
+            correction: Correction::OfRequest(0),
             enrichment: &gateway.enrichment,
+            sessions: is_of_page(parts).then_some(&gateway.sessions),
             attributes: gateway.enrichment.of_request(parts),
             now: gateway.clock.now(),
         }
@@ -97,6 +129,7 @@ impl<'a> Reading<'a> {
 struct BatchRequest<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
+    sent_at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -128,9 +161,10 @@ pub async fn track(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     let watch = gateway.metrics.watch(Route::Track);
     let (parts, body) = request.into_parts();
     let answer = async {
+        // Before the body is waited for: it was sent at the beginning of that.
+        let reading = Reading::one(&gateway, &parts);
         let body = json_body(&gateway, &parts, body, MAX_BODY).await?;
-        let event = read_event(&body, &Reading::new(&gateway, &parts))
-            .inspect_err(|problem| refuse(&gateway, problem))?;
+        let event = read_event(&body, &reading).inspect_err(|problem| refuse(&gateway, problem))?;
         let event_id = event.event_id.to_string();
         let ticket = gateway.ingest.submit(vec![event], gateway.write_patience)?;
         match ticket.outcomes().await.pop() {
@@ -146,10 +180,10 @@ pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) 
     let watch = gateway.metrics.watch(Route::TrackBatch);
     let (parts, body) = request.into_parts();
     let answer = async {
+        let reading = Reading::many(&gateway, &parts);
         let body = json_body(&gateway, &parts, body, MAX_BATCH_BODY).await?;
         let refused = |problem: &Problem| refuse(&gateway, problem);
-        let Batch { events, places, mut errors } =
-            read_batch(&body, &Reading::new(&gateway, &parts), refused)?;
+        let Batch { events, places, mut errors } = read_batch(&body, reading, refused)?;
         let mut count = 0;
         let mut unavailable = None;
         if !events.is_empty() {
@@ -203,7 +237,7 @@ struct Batch {
 }
 
 /// `refused` hears of each event that is not good.
-fn read_batch(body: &[u8], reading: &Reading<'_>, refused: impl Fn(&Problem)) -> Result<Batch, Problem> {
+fn read_batch(body: &[u8], mut reading: Reading<'_>, refused: impl Fn(&Problem)) -> Result<Batch, Problem> {
     let request: BatchRequest<'_> = parse(body, BATCH_FIELDS)?;
     if request.events.len() > MAX_EVENTS {
         return Err(Problem::new(
@@ -215,9 +249,10 @@ fn read_batch(body: &[u8], reading: &Reading<'_>, refused: impl Fn(&Problem)) ->
     if request.events.is_empty() {
         return Err(Problem::new(HttpCode::InvalidRequest, "field \"events\" holds no event"));
     }
+    reading.correction = Correction::OfRequest(correction(request.sent_at.as_deref(), reading.now)?);
     let mut batch = Batch { events: Vec::new(), places: Vec::new(), errors: Vec::new() };
     for (index, event) in request.events.iter().enumerate() {
-        match read_event(event.get().as_bytes(), reading) {
+        match read_event(event.get().as_bytes(), &reading) {
             Ok(event) => {
                 batch.events.push(event);
                 batch.places.push(index);
@@ -252,7 +287,18 @@ pub(super) fn read_event(body: &[u8], reading: &Reading<'_>) -> Result<Event, Pr
     }
     let value = value(request.value, properties)?;
     event::check(&Draft { value, properties: None, ..draft })?;
-    let event_time = request.timestamp.as_deref().map(read_time).transpose()?;
+    let correction = match reading.correction {
+        Correction::OfEvent => correction(request.sent_at.as_deref(), now)?,
+        Correction::OfRequest(_) if request.sent_at.is_some() => {
+            return Err(Problem::new(HttpCode::InvalidRequest, "field \"sent_at\" is not an event's")
+                .hint("in a batch it stands beside \"events\"; in a stream there is none"));
+        }
+        Correction::OfRequest(correction) => correction,
+    };
+    let mut event_time = request.timestamp.as_deref().map(read_time).transpose()?;
+    if request.event_id.is_none() {
+        event_time = event_time.map(|time| time.saturating_add(correction));
+    }
     let identity = event::identify(request.event_id.as_deref(), event_time, fresh_id(now), now)?;
     let event_time = Timestamp::from_microsecond(identity.event_time)
         .map_err(|_| bad_time("event time is out of range".to_owned()))?;
@@ -263,6 +309,8 @@ pub(super) fn read_event(body: &[u8], reading: &Reading<'_>) -> Result<Event, Pr
             .hint("send the address alone, or leave it out")
     })?;
     let properties = attributes.or(&reading.attributes).add_to(properties);
+    let visit = || Some(reading.sessions?.of(&request.user_id, now).to_string());
+    let session_id = request.session_id.or_else(visit);
     Ok(Event {
         event_id: identity.event_id,
         event_time,
@@ -271,17 +319,26 @@ pub(super) fn read_event(body: &[u8], reading: &Reading<'_>) -> Result<Event, Pr
         properties: properties.map(Cow::into_owned),
         experiment: request.experiment_id,
         variant: request.variant_id,
-        session_id: request.session_id,
+        session_id,
         user_id: request.user_id,
         event_type,
     })
 }
 
-/// A UUIDv7 made at `now`, in microseconds since 1970.
-pub(super) fn fresh_id(now: i64) -> Uuid {
-    let now = u64::try_from(now).unwrap_or_default();
-    let nanoseconds = u32::try_from(now % 1_000_000 * 1_000).unwrap_or_default();
-    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, now / 1_000_000, nanoseconds))
+/// What to add to the times of a sender at whose clock it was `sent_at` when it was `now` here, in microseconds.
+fn correction(sent_at: Option<&str>, now: i64) -> Result<i64, Problem> {
+    let Some(sent_at) = sent_at else { return Ok(0) };
+    let difference = now.saturating_sub(read_time(sent_at)?);
+    if difference.abs() > MAX_CORRECTION {
+        let way = if difference > 0 { "behind" } else { "ahead of" };
+        return Err(Error::new(
+            Code::InvalidEventTime,
+            format!("sent_at \"{}\" is more than a day {way} the gateway's clock", event::excerpt(sent_at)),
+            "set the sender's clock, and take sent_at from it anew each time the request is sent",
+        )
+        .into());
+    }
+    Ok(if difference.abs() > MIN_CORRECTION { difference } else { 0 })
 }
 
 /// A point in time as RFC 3339 writes it, in microseconds since 1970.
@@ -364,9 +421,15 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000_000_000;
 
-    fn with_reading<T>(read: impl FnOnce(&Reading<'_>) -> T) -> T {
+    fn with_reading<T>(read: impl FnOnce(Reading<'_>) -> T) -> T {
         let enrichment = Enrichment::new(TrustedProxies::default(), None).unwrap();
-        read(&Reading { enrichment: &enrichment, attributes: Attributes::default(), now: NOW })
+        read(Reading {
+            enrichment: &enrichment,
+            sessions: None,
+            attributes: Attributes::default(),
+            now: NOW,
+            correction: Correction::OfEvent,
+        })
     }
 
     fn batch(json: &[u8]) -> Result<Batch, Problem> {
@@ -374,7 +437,7 @@ mod tests {
     }
 
     fn read(json: &str) -> Result<Event, Problem> {
-        with_reading(|reading| read_event(json.as_bytes(), reading))
+        with_reading(|reading| read_event(json.as_bytes(), &reading))
     }
 
     fn refused(json: &str) -> (String, String) {
@@ -414,6 +477,44 @@ mod tests {
         {
             assert_eq!(read_time(bad).unwrap_err().code(), "invalid_event_time", "{bad}");
         }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_corrected_by_sent_at() {
+        // The sender's clock is at 2027-01-15T07:00:00Z when it is eight here.
+        let time = |fields: &str| {
+            let event = read(&format!(r#"{{"user_id":"u","event_name":"n",{fields}}}"#));
+            event.map(|event| event.event_time.to_string()).map_err(|problem| problem.code().to_owned())
+        };
+        let of = |timestamp: &str, sent_at: &str| {
+            time(&format!(r#""timestamp":"{timestamp}","sent_at":"{sent_at}""#))
+        };
+        let ok = |time: &str| Ok(time.to_owned());
+        assert_eq!(of("2027-01-15T06:59:58Z", "2027-01-15T07:00:00Z"), ok("2027-01-15T07:59:58Z"));
+        assert_eq!(of("2027-01-16T07:00:00Z", "2027-01-16T08:00:00Z"), ok("2027-01-15T07:00:00Z"));
+        // As long as the way here may have taken.
+        assert_eq!(of("2027-01-15T07:59:58Z", "2027-01-15T07:59:59Z"), ok("2027-01-15T07:59:58Z"));
+        assert_eq!(of("2027-01-15T07:59:58Z", "2027-01-15T08:00:01Z"), ok("2027-01-15T07:59:58Z"));
+        assert_eq!(
+            of("2027-01-15T07:00:00Z", "2027-01-16T08:00:00.000001Z"),
+            Err("invalid_event_time".into())
+        );
+        assert_eq!(of("2027-01-15T07:00:00Z", "yesterday"), Err("invalid_event_time".into()));
+        // What can be sent again must be the same event then.
+        assert_eq!(
+            time(
+                r#""timestamp":"2027-01-15T06:00:00Z","sent_at":"2027-01-15T07:00:00Z","event_id":"order-1""#
+            ),
+            ok("2027-01-15T06:00:00Z")
+        );
+        // It is the gateway's own time already.
+        assert_eq!(time(r#""sent_at":"2027-01-15T07:00:00Z""#), ok("2027-01-15T08:00:00Z"));
+        let events = r#"{"user_id":"u","event_name":"n","timestamp":"2027-01-15T06:59:58Z"}"#;
+        let of_batch =
+            batch(format!(r#"{{"sent_at":"2027-01-15T07:00:00Z","events":[{events}]}}"#).as_bytes());
+        assert_eq!(of_batch.unwrap().events[0].event_time.to_string(), "2027-01-15T07:59:58Z");
+        let inside = br#"{"events":[{"user_id":"u","event_name":"n","sent_at":"2027-01-15T07:00:00Z"}]}"#;
+        assert_eq!(batch(inside).unwrap().errors[0].code, "invalid_request");
     }
 
     #[test]
