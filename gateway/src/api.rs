@@ -42,6 +42,9 @@ const UNCONFIRMED_HEADER: HeaderName = HeaderName::from_static("ab-unconfirmed")
 /// The longest list in that header; clients and proxies refuse heads of 8 KiB and more.
 const MAX_UNCONFIRMED: usize = 4 * 1024;
 
+/// Of a body that is too long, so much is read and thrown away.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+
 /// Every route there is.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
@@ -99,7 +102,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 /// The whole body, if it is said to be JSON and no longer than `limit`.
 ///
 /// A sender may be slow, but not silent for longer than the gateway's `body_patience`.
-async fn json_body(gateway: &Gateway, parts: &Parts, body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn json_body(gateway: &Gateway, parts: &Parts, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !is_json(content_type) {
         return Err(Problem::new(HttpCode::UnsupportedMediaType, "the body is not said to be JSON")
@@ -112,16 +115,20 @@ async fn json_body(gateway: &Gateway, parts: &Parts, body: Body, limit: usize) -
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit as u64) {
+        discard(gateway, body).await;
         return Err(too_large());
     }
-    let mut body = Limited::new(body, limit);
+    let mut limited = Limited::new(&mut body, limit);
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
-        let frame = match timeout(gateway.body_patience, body.frame()).await {
+        let frame = match timeout(gateway.body_patience, limited.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
+                discard(gateway, body).await;
+                return Err(too_large());
+            }
             Ok(Some(Err(_))) => {
                 return Err(Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete"));
             }
@@ -137,6 +144,19 @@ async fn json_body(gateway: &Gateway, parts: &Parts, body: Body, limit: usize) -
         }
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// Reads what is left of a refused body, if that is not too much.
+///
+/// A connection that is closed with something unread is reset, and its sender may never see why.
+async fn discard(gateway: &Gateway, mut body: Body) {
+    let mut left = MAX_DISCARDED;
+    while let Ok(Some(Ok(frame))) = timeout(gateway.body_patience, body.frame()).await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 fn is_json(content_type: &[u8]) -> bool {
