@@ -6,31 +6,35 @@
 pub mod assign;
 pub mod flags;
 pub mod health;
+pub mod metrics;
 pub mod results;
+pub mod stream;
 pub mod track;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ab_core::context::{Attribute, Context, JsonContext};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::Gateway;
 use crate::ingest::Event;
-use crate::problem::{HttpCode, Problem};
+use crate::metrics::{Route, Watch};
+use crate::problem::{self, HttpCode, Problem};
 use crate::sticky::{self, Known, Open};
 
 /// Names what would have been answered by stored variants, which could not be read.
@@ -38,42 +42,48 @@ const UNCONFIRMED_HEADER: HeaderName = HeaderName::from_static("ab-unconfirmed")
 /// The longest list in that header; clients and proxies refuse heads of 8 KiB and more.
 const MAX_UNCONFIRMED: usize = 4 * 1024;
 
-/// Of a body that is too long, so much is read and thrown away, and for so long.
+/// Of a body that is too long, so much is read and thrown away.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
-const DISCARD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every route there is.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/api/v1/assign", post(assign::assign))
-        .route("/api/v1/flags", get(flags::fetch_flags).post(flags::flags))
-        .route("/api/v1/flags/{key}", get(flags::fetch_flag).post(flags::flag))
-        .route("/api/v1/track", post(track::track))
-        .route("/api/v1/track/batch", post(track::track_batch))
-        .route("/api/v1/experiments/{id}/results", get(results::results))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        .route(Route::Assign.path(), post(assign::assign))
+        .route(Route::Flags.path(), get(flags::fetch_flags).post(flags::flags))
+        .route(Route::Flag.path(), get(flags::fetch_flag).post(flags::flag))
+        .route(Route::Track.path(), post(track::track))
+        .route(Route::TrackBatch.path(), post(track::track_batch))
+        .route(Route::TrackStream.path(), post(stream::track_stream))
+        .route(Route::Results.path(), get(results::results))
+        .route(Route::Live.path(), get(health::live))
+        .route(Route::Ready.path(), get(health::ready))
+        .route(Route::Metrics.path(), get(metrics::metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(gateway)
 }
 
-async fn no_route(uri: Uri) -> Response {
-    let detail = format!("there is nothing at {}", uri.path());
-    Problem::new(HttpCode::RouteNotFound, detail).at(uri.path()).into_response()
+async fn no_route(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::None);
+    let (parts, _) = request.into_parts();
+    let detail = format!("there is nothing at {}", parts.uri.path());
+    respond(Err(Problem::new(HttpCode::RouteNotFound, detail)), &parts, watch)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let detail = format!("{} does not answer {method}", uri.path());
-    Problem::new(HttpCode::MethodNotAllowed, detail)
-        .hint("the methods it answers are in the Allow header")
-        .at(uri.path())
-        .into_response()
+async fn wrong_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::None);
+    let (parts, _) = request.into_parts();
+    let detail = format!("{} does not answer {}", parts.uri.path(), parts.method);
+    let problem = Problem::new(HttpCode::MethodNotAllowed, detail)
+        .hint("the methods it answers are in the Allow header");
+    respond(Err(problem), &parts, watch)
 }
 
-/// The answer, or the problem of the request that `parts` came from.
-fn respond(answer: Result<Response, Problem>, parts: &Parts) -> Response {
-    answer.unwrap_or_else(|problem| problem.at(parts.uri.path()).into_response())
+/// The answer, or the problem of the request that `parts` came from; the request is counted as answered.
+fn respond(answer: Result<Response, Problem>, parts: &Parts, watch: Watch<'_>) -> Response {
+    let response = answer.unwrap_or_else(|problem| problem.at(parts.uri.path()).into_response());
+    watch.answered(response.status());
+    response
 }
 
 /// A response of JSON that is already written.
@@ -90,10 +100,11 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 }
 
 /// The whole body, if it is said to be JSON and no longer than `limit`.
-async fn json_body(parts: &Parts, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+///
+/// A sender may be slow, but not silent for longer than the gateway's `body_patience`.
+async fn json_body(gateway: &Gateway, parts: &Parts, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !is_json(content_type) {
-        discard(body).await;
         return Err(Problem::new(HttpCode::UnsupportedMediaType, "the body is not said to be JSON")
             .hint("send the header Content-Type: application/json"));
     }
@@ -104,33 +115,48 @@ async fn json_body(parts: &Parts, mut body: Body, limit: usize) -> Result<Bytes,
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit as u64) {
-        discard(body).await;
+        discard(gateway, body).await;
         return Err(too_large());
     }
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(body).await;
-            Err(too_large())
+    let mut limited = Limited::new(&mut body, limit);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = match timeout(gateway.body_patience, limited.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
+                discard(gateway, body).await;
+                return Err(too_large());
+            }
+            Ok(Some(Err(_))) => {
+                return Err(Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete"));
+            }
+            Err(_) => return Err(problem::too_slow(gateway.body_patience)),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.is_empty() && whole.is_empty() {
+            // Most bodies come in one piece, which is then handed on as it is.
+            first = data;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
         }
-        Err(_) => Err(Problem::new(HttpCode::InvalidRequest, "the body ended before it was complete")),
     }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
-/// Reads what is left of a refused body, if that is not too much: a connection that is closed with something unread is
-/// reset, and its sender may never see why.
-async fn discard(mut body: Body) {
-    let reading = async {
-        let mut left = MAX_DISCARDED;
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
+/// Reads what is left of a refused body, if that is not too much.
+///
+/// A connection that is closed with something unread is reset, and its sender may never see why.
+async fn discard(gateway: &Gateway, mut body: Body) {
+    let mut left = MAX_DISCARDED;
+    while let Ok(Some(Ok(frame))) = timeout(gateway.body_patience, body.frame()).await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
         }
-    };
-    // Whoever does not send does not need to see.
-    let _ = tokio::time::timeout(DISCARD_PATIENCE, reading).await;
+    }
 }
 
 fn is_json(content_type: &[u8]) -> bool {
@@ -181,6 +207,8 @@ struct Decided {
     json: Vec<u8>,
     /// What to record, when that was asked for.
     exposures: Option<Vec<Event>>,
+    /// How many experiments or flags it is about.
+    count: usize,
     /// The keys that were answered without what is stored about them.
     unconfirmed: String,
     open: Option<Open>,
@@ -215,12 +243,14 @@ async fn confirmed(
     Ok(decided)
 }
 
-/// The same as a response.
+/// The same for flags, as a response.
 async fn answer_confirmed(
     gateway: &Gateway,
     decide: impl Fn(&Known) -> Result<Decided, Problem>,
 ) -> Result<Response, Problem> {
-    confirmed(gateway, decide).await.map(|decided| decided_response(decided.json, &decided.unconfirmed))
+    let decided = confirmed(gateway, decide).await?;
+    gateway.metrics.evaluations.inc_by(decided.count as u64);
+    Ok(decided_response(decided.json, &decided.unconfirmed))
 }
 
 fn decided_response(json: Vec<u8>, unconfirmed: &str) -> Response {
@@ -238,7 +268,7 @@ fn decided_response(json: Vec<u8>, unconfirmed: &str) -> Response {
 /// A list of answers as it is written.
 struct Answers {
     json: Vec<u8>,
-    any: bool,
+    count: usize,
 }
 
 impl Answers {
@@ -246,14 +276,15 @@ impl Answers {
     fn new(opening: &[u8], expected: usize) -> Answers {
         let mut json = Vec::with_capacity(32 + expected);
         json.extend_from_slice(opening);
-        Answers { json, any: false }
+        Answers { json, count: 0 }
     }
 
     /// Where the next answer goes.
     fn next(&mut self) -> &mut Vec<u8> {
-        if std::mem::replace(&mut self.any, true) {
+        if self.count > 0 {
             self.json.push(b',');
         }
+        self.count += 1;
         &mut self.json
     }
 
@@ -388,7 +419,7 @@ mod tests {
         serde_json::from_slice(&body).unwrap()
     }
 
-    pub(super) fn post(path: &str, body: &str) -> axum::extract::Request {
+    pub(super) fn post(path: &str, body: &str) -> Request {
         axum::http::Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body.to_owned()))

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use uuid::{NoContext, Timestamp, Uuid};
+
 /// Local time corrected by a measured difference.
 #[derive(Debug, Default)]
 pub struct Clock {
@@ -36,6 +38,13 @@ pub fn local_now() -> i64 {
         Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
         Err(_) => 0,
     }
+}
+
+/// A UUIDv7 made at `now`, in microseconds since 1970.
+pub fn fresh_id(now: i64) -> Uuid {
+    let now = u64::try_from(now).unwrap_or_default();
+    let nanoseconds = u32::try_from(now % 1_000_000 * 1_000).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, now / 1_000_000, nanoseconds))
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::enrichment::TrustedProxies;
 
 /// The HTTP front of pg_ab.
 #[derive(Clone, clap::Parser)]
@@ -41,6 +44,22 @@ pub struct Configuration {
     /// Seconds between roll-ups of new events into results; 0 leaves them to another scheduler
     #[arg(long, env = "AB_ROLLUP_SECONDS", default_value = "1")]
     pub rollup_seconds: u64,
+
+    /// Seconds for which a connection may be idle, or take to send the head of a request
+    #[arg(long, env = "AB_IDLE_SECONDS", default_value = "75")]
+    pub idle_seconds: u64,
+
+    /// Seconds after which a request of whose body nothing more comes is given up
+    #[arg(long, env = "AB_BODY_SECONDS", default_value = "30")]
+    pub body_seconds: u64,
+
+    /// Networks of the proxies in front, such as 10.0.0.0/8,192.0.2.7, whose X-Forwarded-For is believed
+    #[arg(long, env = "AB_TRUSTED_PROXIES", default_value = "")]
+    pub trusted_proxies: TrustedProxies,
+
+    /// MaxMind-format file of cities or countries, to add the place of an address to events
+    #[arg(long, env = "AB_GEOIP_DB")]
+    pub geoip_db: Option<PathBuf>,
 
     /// Seconds that requests and waiting events get to finish after SIGTERM or SIGINT
     #[arg(long, env = "AB_DRAIN_SECONDS", default_value = "15")]

@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::database::{describe, describe_pool};
+use crate::metrics::EventMetrics;
 use crate::problem::{self, Failure, HttpCode, Problem};
 
 /// One statement holds at most this many events, so that one slow commit does not keep thousands waiting.
@@ -35,6 +36,9 @@ const STATEMENT: &str = "
     select item::int, code::text, message::text
       from ab_track_batch($1::text[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::float8[], $7::text[],
                           $8::text[], $9::text[], $10::text[], $11::text)";
+
+/// What the database says of an event that it holds already.
+const DUPLICATE: &str = "duplicate";
 
 /// An event as it will be stored, its identity fixed.
 #[derive(Debug, Clone)]
@@ -72,10 +76,19 @@ impl Event {
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is committed, now or from an earlier attempt.
+    /// It is committed.
     Stored,
+    /// It was stored before this, and is left as it was.
+    Duplicate,
     /// It cannot be stored as it is, or not now.
     Failed(Problem),
+}
+
+impl Outcome {
+    /// Whether the event is on disk, whoever put it there.
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Outcome::Stored | Outcome::Duplicate)
+    }
 }
 
 /// The way in.
@@ -84,6 +97,7 @@ pub struct Ingest {
     sender: mpsc::UnboundedSender<Submission>,
     room: Arc<Semaphore>,
     capacity: u32,
+    metrics: EventMetrics,
     close: watch::Sender<bool>,
 }
 
@@ -136,7 +150,13 @@ impl Writers {
 
 impl Ingest {
     /// Starts `writers` tasks that write to `pool` for `workspace`; `capacity` bounds what may wait.
-    pub fn start(pool: &Pool, workspace: &str, writers: usize, capacity: u32) -> (Ingest, Writers) {
+    pub fn start(
+        pool: &Pool,
+        workspace: &str,
+        writers: usize,
+        capacity: u32,
+        metrics: &EventMetrics,
+    ) -> (Ingest, Writers) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (close, closing) = watch::channel(false);
         let receiver = Arc::new(Mutex::new(Inbox { receiver, closing, kept: None }));
@@ -148,11 +168,12 @@ impl Ingest {
                 inbox: Arc::clone(&receiver),
                 pool: pool.clone(),
                 workspace: workspace.to_owned(),
+                metrics: metrics.clone(),
             };
             tasks.spawn(writer.run());
         }
         let room = Arc::new(Semaphore::new(capacity as usize));
-        (Ingest { sender, room, capacity, close }, Writers { tasks })
+        (Ingest { sender, room, capacity, metrics: metrics.clone(), close }, Writers { tasks })
     }
 
     /// Queues `events`, to be committed within `patience`.
@@ -160,19 +181,65 @@ impl Ingest {
     /// # Errors
     /// A full queue, or one that takes nothing any more because the gateway is shutting down.
     pub fn submit(&self, events: Vec<Event>, patience: Duration) -> Result<Ticket, Problem> {
-        // No request is heavier than the queue, however small the queue was made.
-        let weight = events.iter().map(Event::weight).fold(0, u32::saturating_add).min(self.capacity);
+        self.metrics.receive(events.len());
+        let weight = self.weight(&events);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(weight) else {
-            return Err(Problem::new(HttpCode::QueueFull, "too many events are waiting to be written")
-                .hint("send the request again after the seconds in Retry-After"));
+            let problem = Problem::new(HttpCode::QueueFull, "too many events are waiting to be written")
+                .hint("send the request again after the seconds in Retry-After");
+            self.metrics.reject(events.len(), &problem);
+            return Err(problem);
         };
+        self.enqueue(events, patience, weight, room)
+    }
+
+    /// The same for someone who rather waits than be refused: patience begins when there is room.
+    ///
+    /// # Errors
+    /// A queue that takes nothing any more because the gateway is shutting down.
+    pub async fn submit_in_turn(&self, events: Vec<Event>, patience: Duration) -> Result<Ticket, Problem> {
+        self.metrics.receive(events.len());
+        let weight = self.weight(&events);
+        match Arc::clone(&self.room).acquire_many_owned(weight).await {
+            Ok(room) => self.enqueue(events, patience, weight, room),
+            Err(_) => Err(problem::unavailable()),
+        }
+    }
+
+    /// No request is heavier than the queue, however small the queue was made.
+    fn weight(&self, events: &[Event]) -> u32 {
+        events.iter().map(Event::weight).fold(0, u32::saturating_add).min(self.capacity)
+    }
+
+    fn enqueue(
+        &self,
+        events: Vec<Event>,
+        patience: Duration,
+        weight: u32,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Ticket, Problem> {
+        let count = events.len();
         let deadline = Instant::now() + patience;
         let (answer, receiver) = oneshot::channel();
-        let ticket = Ticket { answer: receiver, deadline, events: events.len() };
-        self.sender
-            .send(Submission { events, deadline, answer, weight, _room: room })
-            .map_err(|_| problem::unavailable())?;
+        let ticket = Ticket { answer: receiver, deadline, events: count };
+        // Before they can be taken out again.
+        self.metrics.queued.add(count as i64);
+        self.sender.send(Submission { events, deadline, answer, weight, _room: room }).map_err(|_| {
+            let problem = problem::unavailable();
+            self.metrics.queued.sub(count as i64);
+            self.metrics.reject(count, &problem);
+            problem
+        })?;
         Ok(ticket)
+    }
+
+    /// How much of the queue is taken, in its units.
+    pub fn used(&self) -> usize {
+        self.capacity() - self.room.available_permits()
+    }
+
+    /// How much the queue takes.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
     }
 
     /// Takes nothing more; what is queued is still written.
@@ -229,6 +296,7 @@ struct Writer {
     inbox: Arc<Mutex<Inbox>>,
     pool: Pool,
     workspace: String,
+    metrics: EventMetrics,
 }
 
 /// Where an event is: which submission, and which of its events.
@@ -293,13 +361,13 @@ impl Writer {
                     break;
                 }
                 match self.attempt(part.iter().map(event)).await {
-                    Ok(refused) => {
+                    Ok(exceptions) => {
                         if self.in_trouble.swap(false, Ordering::Relaxed) {
                             info!("events are written again");
                         }
-                        for (item, problem) in refused {
+                        for (item, outcome) in exceptions {
                             if let Some(place) = part.get(item) {
-                                outcomes[place.submission][place.event] = Outcome::Failed(problem);
+                                outcomes[place.submission][place.event] = outcome;
                             }
                         }
                         break;
@@ -340,20 +408,39 @@ impl Writer {
             }
         }
         for (submission, outcomes) in batch.into_iter().zip(outcomes) {
+            self.count(&outcomes);
             // A caller who hung up does not hear it; the events are stored all the same.
             let _ = submission.answer.send(outcomes);
         }
     }
 
-    /// Sends events as one statement, which is one transaction; the answer is the refused ones.
+    fn count(&self, outcomes: &[Outcome]) {
+        let (mut accepted, mut duplicate) = (0, 0);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Stored => accepted += 1,
+                Outcome::Duplicate => duplicate += 1,
+                Outcome::Failed(problem) => self.metrics.reject(1, problem),
+            }
+        }
+        self.metrics.accepted.inc_by(accepted);
+        self.metrics.duplicate.inc_by(duplicate);
+        self.metrics.queued.sub(outcomes.len() as i64);
+    }
+
+    /// Sends events as one statement, which is one transaction; the answer is those that were not stored by it.
     async fn attempt<'a>(
         &self,
         events: impl Iterator<Item = &'a Event> + Clone,
-    ) -> Result<Vec<(usize, Problem)>, Setback> {
+    ) -> Result<Vec<(usize, Outcome)>, Setback> {
         let temporary = |reason: String| Setback { failure: Failure::Temporary, reason };
         let client = self.pool.get().await.map_err(|error| temporary(describe_pool(&error)))?;
-        match timeout(SILENCE, insert(&client, &self.workspace, events)).await {
-            Ok(Ok(refused)) => Ok(refused),
+        let begun = Instant::now();
+        match timeout(SILENCE, insert(&client, &self.workspace, events.clone())).await {
+            Ok(Ok(exceptions)) => {
+                self.metrics.commit(events.count(), begun.elapsed());
+                Ok(exceptions)
+            }
             Ok(Err(error)) => {
                 let failure = problem::failure(&error);
                 if failure == Failure::Misconfigured {
@@ -374,7 +461,7 @@ async fn insert<'a>(
     client: &Object,
     workspace: &str,
     events: impl Iterator<Item = &'a Event> + Clone,
-) -> Result<Vec<(usize, Problem)>, tokio_postgres::Error> {
+) -> Result<Vec<(usize, Outcome)>, tokio_postgres::Error> {
     fn column<'a, T>(events: impl Iterator<Item = &'a Event>, field: impl Fn(&'a Event) -> T) -> Vec<T> {
         events.map(field).collect()
     }
@@ -400,8 +487,12 @@ async fn insert<'a>(
     rows.iter()
         .map(|row| {
             let item: i32 = row.try_get(0)?;
-            let (code, message): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
-            Ok((usize::try_from(item - 1).unwrap_or(usize::MAX), Problem::named(code, message)))
+            let (code, message): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(2)?);
+            let outcome = match code {
+                DUPLICATE => Outcome::Duplicate,
+                code => Outcome::Failed(Problem::named(code, message.unwrap_or_default())),
+            };
+            Ok((usize::try_from(item - 1).unwrap_or(usize::MAX), outcome))
         })
         .collect()
 }

@@ -7,11 +7,15 @@ pub mod api;
 pub mod clock;
 pub mod configuration;
 pub mod database;
+pub mod enrichment;
 pub mod ingest;
 pub mod listener;
 pub mod members;
+pub mod metrics;
 pub mod problem;
 pub mod rollup;
+pub mod server;
+pub mod session;
 pub mod snapshot;
 pub mod sticky;
 
@@ -20,16 +24,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::configuration::Configuration;
 use crate::database::Database;
+use crate::enrichment::Enrichment;
 use crate::ingest::{Ingest, Writers};
+use crate::metrics::Metrics;
+use crate::session::Sessions;
 use crate::snapshot::Snapshot;
 
 /// What all requests share.
@@ -42,10 +49,20 @@ pub struct Gateway {
     pub clock: Clock,
     /// The ways into the database.
     pub database: Database,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What events are enriched from.
+    pub enrichment: Enrichment,
+    /// Visits of users of pages.
+    pub sessions: Sessions,
     /// Where events go.
     pub ingest: Ingest,
     /// How long an event may wait for its commit.
     pub write_patience: Duration,
+    /// How long the next part of a body may take to come.
+    pub body_patience: Duration,
+    /// Told when the process is to end, to those who would not finish by themselves.
+    pub stopping: CancellationToken,
     /// Whether the listener has its connection.
     pub connected: AtomicBool,
     /// Told whenever a configuration has been loaded.
@@ -56,19 +73,29 @@ impl Gateway {
     /// A gateway that has not talked to anyone yet, and the writers that finish its events.
     ///
     /// # Errors
-    /// When the database's address cannot be read.
+    /// When the database's address or the file of places cannot be read.
     pub fn new(configuration: &Configuration) -> anyhow::Result<(Arc<Gateway>, Writers)> {
         let writers = configuration.writers.get();
         let workspace = &configuration.workspace;
         let database = Database::new(&configuration.database_url, workspace, writers)?;
-        let (ingest, tasks) = Ingest::start(&database.writes, workspace, writers, configuration.queue_kib);
+        let metrics = Metrics::new()?;
+        let (ingest, tasks) =
+            Ingest::start(&database.writes, workspace, writers, configuration.queue_kib, &metrics.events);
         let gateway = Gateway {
             workspace: workspace.clone(),
             snapshot: ArcSwapOption::empty(),
             clock: Clock::default(),
             database,
+            metrics,
+            enrichment: Enrichment::new(
+                configuration.trusted_proxies.clone(),
+                configuration.geoip_db.as_deref(),
+            )?,
+            sessions: Sessions::default(),
             ingest,
             write_patience: configuration.write_patience(),
+            body_patience: Duration::from_secs(configuration.body_seconds.max(1)),
+            stopping: CancellationToken::new(),
             connected: AtomicBool::new(false),
             loaded: Notify::new(),
         };
@@ -89,6 +116,7 @@ pub async fn run(
     let (gateway, mut writers) = Gateway::new(&configuration)?;
     tokio::spawn(listener::follow(Arc::clone(&gateway)));
     if configuration.rollup_seconds > 0 {
+        gateway.metrics.expect_rollups()?;
         tokio::spawn(rollup::run(Arc::clone(&gateway), Duration::from_secs(configuration.rollup_seconds)));
     }
     let announced = Arc::clone(&gateway);
@@ -99,21 +127,18 @@ pub async fn run(
     });
 
     let (stop, stopping) = oneshot::channel();
-    let listener = listener.tap_io(|stream| {
-        // Answers are small and complete; waiting to fill a packet only delays them.
-        let _ = stream.set_nodelay(true);
-    });
-    let server =
-        axum::serve(listener, api::router(Arc::clone(&gateway))).with_graceful_shutdown(async move {
-            shutdown.await;
-            let _ = stop.send(());
-        });
-    let mut serving = tokio::spawn(server.into_future());
+    let router = api::router(Arc::clone(&gateway));
+    let idle_patience = Duration::from_secs(configuration.idle_seconds.max(1));
+    let mut serving = tokio::spawn(server::serve(listener, router, idle_patience, async move {
+        shutdown.await;
+        let _ = stop.send(());
+    }));
     tokio::select! {
         // Accepting connections goes on through every error it can meet, so this is not expected to happen.
-        ended = &mut serving => return Ok(ended??),
+        ended = &mut serving => return Ok(ended?),
         _ = stopping => info!("shutting down: finishing what is under way"),
     }
+    gateway.stopping.cancel();
     let drained = timeout(Duration::from_secs(configuration.drain_seconds), async {
         let _ = (&mut serving).await;
         gateway.ingest.close();

@@ -5,6 +5,7 @@
 //! answered in general words.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use ab_core::{Code, Error, Kind};
 use axum::body::Body;
@@ -30,12 +31,16 @@ pub enum HttpCode {
     BodyTooLarge,
     /// The body is not said to be JSON.
     UnsupportedMediaType,
+    /// The body did not come, or not fast enough.
+    RequestTimeout,
     /// No route has this path.
     RouteNotFound,
     /// The path exists, but not for this method.
     MethodNotAllowed,
     /// More waits to be written than may wait.
     QueueFull,
+    /// The gateway is shutting down.
+    ShuttingDown,
     /// No configuration has been loaded yet.
     NotReady,
     /// The database could not be reached, or not in time.
@@ -55,9 +60,11 @@ impl HttpCode {
             HttpCode::TooManyFlags => "too_many_flags",
             HttpCode::BodyTooLarge => "body_too_large",
             HttpCode::UnsupportedMediaType => "unsupported_media_type",
+            HttpCode::RequestTimeout => "request_timeout",
             HttpCode::RouteNotFound => "route_not_found",
             HttpCode::MethodNotAllowed => "method_not_allowed",
             HttpCode::QueueFull => "queue_full",
+            HttpCode::ShuttingDown => "shutting_down",
             HttpCode::NotReady => "not_ready",
             HttpCode::DatabaseUnavailable => "database_unavailable",
             HttpCode::Internal => "internal",
@@ -73,10 +80,13 @@ impl HttpCode {
             | HttpCode::TooManyFlags => StatusCode::BAD_REQUEST,
             HttpCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             HttpCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            HttpCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             HttpCode::RouteNotFound => StatusCode::NOT_FOUND,
             HttpCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             HttpCode::QueueFull => StatusCode::TOO_MANY_REQUESTS,
-            HttpCode::NotReady | HttpCode::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            HttpCode::ShuttingDown | HttpCode::NotReady | HttpCode::DatabaseUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             HttpCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -84,7 +94,7 @@ impl HttpCode {
     /// Whole seconds after which asking again may help.
     const fn retry_after(self) -> Option<&'static str> {
         match self {
-            HttpCode::QueueFull | HttpCode::NotReady => Some("1"),
+            HttpCode::QueueFull | HttpCode::ShuttingDown | HttpCode::NotReady => Some("1"),
             HttpCode::DatabaseUnavailable => Some("5"),
             _ => None,
         }
@@ -130,6 +140,14 @@ impl Problem {
     /// The stable name.
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// The same if this build knows it, else one word for all others.
+    pub fn known_code(&self) -> &'static str {
+        match self.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "other",
+        }
     }
 
     /// What is wrong, in words.
@@ -211,6 +229,17 @@ impl Failure {
 pub fn unavailable() -> Problem {
     Problem::new(HttpCode::DatabaseUnavailable, "the database cannot be reached at the moment")
         .hint("send the request again later; an event with the same event_id and timestamp counts once")
+}
+
+/// The caller has sent nothing of a body for so long.
+pub fn too_slow(patience: Duration) -> Problem {
+    let detail = format!("nothing of the body came for {} seconds", patience.as_secs());
+    Problem::new(HttpCode::RequestTimeout, detail)
+}
+
+/// The gateway will not live to see the end of this.
+pub fn stopping() -> Problem {
+    Problem::new(HttpCode::ShuttingDown, "the gateway is shutting down before it has read everything")
 }
 
 /// Something that is not the caller's fault and not for their eyes.

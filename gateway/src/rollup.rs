@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
 use tokio::time::{MissedTickBehavior, interval};
@@ -25,25 +25,34 @@ pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
         if !gateway.connected.load(Ordering::Relaxed) {
             continue;
         }
+        let begun = Instant::now();
         match roll_up(&gateway).await {
             Ok(events) => {
+                // None while another one is at it.
+                if let Some(events) = events {
+                    gateway.metrics.rolled_up(begun, u64::try_from(events).unwrap_or(0));
+                }
                 if !std::mem::take(&mut failing).is_empty() {
                     info!("the roll-up works again");
                 }
-                if events > 0 {
+                if events > Some(0) {
                     debug!(events, "rolled up");
                 }
             }
-            Err(reason) if reason == failing => debug!(reason, "the roll-up still fails"),
             Err(reason) => {
-                warn!(reason, "the roll-up failed, trying again");
-                failing = reason;
+                gateway.metrics.rollup_failed();
+                if reason == failing {
+                    debug!(reason, "the roll-up still fails");
+                } else {
+                    warn!(reason, "the roll-up failed, trying again");
+                    failing = reason;
+                }
             }
         }
     }
 }
 
-async fn roll_up(gateway: &Gateway) -> Result<i64, String> {
+async fn roll_up(gateway: &Gateway) -> Result<Option<i64>, String> {
     let client = gateway.database.maintenance.get().await.map_err(|error| describe_pool(&error))?;
     let row = match client.query_one("select ab_rollup(false)", &[]).await {
         Ok(row) => row,
@@ -55,6 +64,5 @@ async fn roll_up(gateway: &Gateway) -> Result<i64, String> {
             return Err(describe(&error));
         }
     };
-    let events: Option<i64> = row.try_get(0).map_err(|error| describe(&error))?;
-    Ok(events.unwrap_or(0))
+    row.try_get(0).map_err(|error| describe(&error))
 }

@@ -22,7 +22,9 @@ use super::{
     json_body, optional, parse, required, respond,
 };
 use crate::Gateway;
+use crate::clock::fresh_id;
 use crate::ingest::{Event, Outcome};
+use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 use crate::snapshot::{Entry, View, write_not_found};
 use crate::sticky::Known;
@@ -58,17 +60,23 @@ struct AssignRequest<'a> {
 
 /// Answers `POST /api/v1/assign`.
 pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Assign);
     let (parts, body) = request.into_parts();
     let answer = async {
-        let json = json_body(&parts, body, MAX_BODY).await?;
+        let json = json_body(&gateway, &parts, body, MAX_BODY).await?;
         let decided = confirmed(&gateway, |known| decide(&gateway, &json, known)).await?;
+        gateway.metrics.assignments.inc_by(decided.count as u64);
         let mut response = decided_response(decided.json, &decided.unconfirmed);
-        if let Some(exposures) = decided.exposures {
+        if let Some(mut exposures) = decided.exposures {
+            let properties = gateway.enrichment.of_request(&parts).add_to(None);
+            for exposure in &mut exposures {
+                exposure.properties = properties.as_deref().map(str::to_owned);
+            }
             response.headers_mut().insert(EXPOSURE_HEADER, record(&gateway, exposures).await);
         }
         Ok(response)
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
 }
 
 fn decide(gateway: &Gateway, json: &[u8], known: &Known) -> Result<Decided, Problem> {
@@ -118,7 +126,8 @@ fn decide(gateway: &Gateway, json: &[u8], known: &Known) -> Result<Decided, Prob
         }
     }
     let Deciding { exposures, unconfirmed, .. } = deciding;
-    Ok(Decided { json: answers.finish(), exposures, unconfirmed, open: view.open() })
+    let count = answers.count;
+    Ok(Decided { json: answers.finish(), exposures, count, unconfirmed, open: view.open() })
 }
 
 /// The decisions of one request.
@@ -150,7 +159,7 @@ impl Deciding<'_> {
 fn exposure(unit: &str, experiment: String, variant: String, now: i64) -> Event {
     Event {
         user_id: unit.to_owned(),
-        event_id: super::track::fresh_id(now),
+        event_id: fresh_id(now),
         event_time: Timestamp::from_microsecond(now).unwrap_or(Timestamp::UNIX_EPOCH),
         event_type: event::EXPOSURE.to_owned(),
         event_name: event::EXPOSURE.to_owned(),
@@ -178,9 +187,7 @@ async fn record(gateway: &Gateway, mut exposures: Vec<Event>) -> HeaderValue {
     let connected = gateway.connected.load(Ordering::Relaxed);
     let patience = if connected { EXPOSURE_PATIENCE } else { Duration::ZERO };
     let recorded = match gateway.ingest.submit(exposures, gateway.write_patience) {
-        Ok(ticket) => {
-            ticket.outcomes_within(patience).await.iter().all(|outcome| *outcome == Outcome::Stored)
-        }
+        Ok(ticket) => ticket.outcomes_within(patience).await.iter().all(Outcome::is_stored),
         Err(_) => false,
     };
     HeaderValue::from_static(if recorded { "recorded" } else { "failed" })

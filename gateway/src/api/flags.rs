@@ -20,6 +20,7 @@ use super::{
     parse, required, respond,
 };
 use crate::Gateway;
+use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 use crate::snapshot::{Snapshot, View};
 use crate::sticky::Known;
@@ -64,9 +65,10 @@ type PathParameters = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Answers `POST /api/v1/flags`.
 pub async fn flags(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Flags);
     let (parts, body) = request.into_parts();
     let answer = async {
-        let json = json_body(&parts, body, MAX_BODY).await?;
+        let json = json_body(&gateway, &parts, body, MAX_BODY).await?;
         answer_confirmed(&gateway, |known| {
             let request: FlagsRequest<'_> = parse(&json, FIELDS)?;
             let user = User { id: request.user_id.as_ref().map(|text| &*text.0), context: request.context };
@@ -74,7 +76,7 @@ pub async fn flags(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
         })
         .await
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
 }
 
 /// Answers `POST /api/v1/flags/{key}`.
@@ -83,10 +85,11 @@ pub async fn flag(
     parameters: PathParameters,
     request: Request,
 ) -> Response {
+    let watch = gateway.metrics.watch(Route::Flag);
     let (parts, body) = request.into_parts();
     let answer = async {
         let key = key(&parts, &parameters)?;
-        let json = json_body(&parts, body, MAX_BODY).await?;
+        let json = json_body(&gateway, &parts, body, MAX_BODY).await?;
         answer_confirmed(&gateway, |known| {
             let request: FlagRequest<'_> = parse(&json, FIELDS_OF_ONE)?;
             let user = User { id: request.user_id.as_ref().map(|text| &*text.0), context: request.context };
@@ -94,17 +97,18 @@ pub async fn flag(
         })
         .await
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
 }
 
 /// Answers `GET /api/v1/flags`.
 pub async fn fetch_flags(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Flags);
     let (parts, _) = request.into_parts();
     let answer = async {
         let asked = Asked::of(&parts)?;
         answer_confirmed(&gateway, |known| evaluate_all(&gateway, &asked.user(), None, known)).await
     };
-    respond(answer.await.map(unstored), &parts)
+    respond(answer.await.map(unstored), &parts, watch)
 }
 
 /// Answers `GET /api/v1/flags/{key}`.
@@ -113,13 +117,14 @@ pub async fn fetch_flag(
     parameters: PathParameters,
     request: Request,
 ) -> Response {
+    let watch = gateway.metrics.watch(Route::Flag);
     let (parts, _) = request.into_parts();
     let answer = async {
         let key = key(&parts, &parameters)?;
         let asked = Asked::of(&parts)?;
         answer_confirmed(&gateway, |known| evaluate_one(&gateway, &asked.user(), key, known)).await
     };
-    respond(answer.await.map(unstored), &parts)
+    respond(answer.await.map(unstored), &parts, watch)
 }
 
 /// The key in the path; one that cannot be read names nothing.
@@ -252,20 +257,22 @@ fn with_snapshot(
     // An empty id is nobody's.
     let subject = Subject::new(user.id.unwrap_or_default(), &context, gateway.clock.now());
     let view = View::new(snapshot, known);
-    let mut evaluating = Evaluating { subject, view: &view, unconfirmed: String::new() };
+    let mut evaluating = Evaluating { subject, view: &view, count: 0, unconfirmed: String::new() };
     let json = evaluate(snapshot, &mut evaluating)?;
-    let unconfirmed = evaluating.unconfirmed;
-    Ok(Decided { json, exposures: None, unconfirmed, open: view.open() })
+    let Evaluating { unconfirmed, count, .. } = evaluating;
+    Ok(Decided { json, exposures: None, count, unconfirmed, open: view.open() })
 }
 
 struct Evaluating<'a> {
     subject: Subject<'a>,
     view: &'a View<'a>,
+    count: usize,
     unconfirmed: String,
 }
 
 impl Evaluating<'_> {
     fn write(&mut self, flag: &Flag, out: &mut Vec<u8>) {
+        self.count += 1;
         let evaluation = Evaluation::new(self.subject, self.view);
         let decision = flag.evaluate(&evaluation);
         if evaluation.is_unconfirmed() {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{json, respond};
 use crate::Gateway;
+use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 
 #[derive(Serialize)]
@@ -31,12 +32,15 @@ struct Ready<'a> {
 }
 
 /// Answers `GET /health/live`.
-pub async fn live() -> Response {
-    json(StatusCode::OK, &Live { status: "live" })
+pub async fn live(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Live);
+    let (parts, _) = request.into_parts();
+    respond(Ok(json(StatusCode::OK, &Live { status: "live" })), &parts, watch)
 }
 
 /// Answers `GET /health/ready`.
 pub async fn ready(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let watch = gateway.metrics.watch(Route::Ready);
     let (parts, _) = request.into_parts();
     let answer = match gateway.snapshot.load().as_deref() {
         None => Err(Problem::new(HttpCode::NotReady, "no configuration has been loaded yet")),
@@ -54,5 +58,5 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
             ))
         }
     };
-    respond(answer, &parts)
+    respond(answer, &parts, watch)
 }

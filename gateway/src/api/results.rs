@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use super::{json, respond};
 use crate::Gateway;
 use crate::database::{describe, describe_pool};
+use crate::metrics::Route;
 use crate::problem::{self, Failure, Problem};
 
 /// The names are fixed; the casts make what arrives independent of how the database keeps it.
@@ -69,6 +70,7 @@ pub async fn results(
     parameters: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
     request: Request,
 ) -> Response {
+    let watch = gateway.metrics.watch(Route::Results);
     let (parts, _) = request.into_parts();
     let answer = async {
         let parameters =
@@ -80,7 +82,7 @@ pub async fn results(
         let results = fetch(&gateway, experiment).await?;
         Ok(json(StatusCode::OK, &Results { experiment_id: experiment, results }))
     };
-    respond(answer.await, &parts)
+    respond(answer.await, &parts, watch)
 }
 
 fn not_found(experiment: &str) -> Problem {
