@@ -1,10 +1,10 @@
-//! Turns stored events into results, every second.
+//! Turns stored events into results, every second, and has their tables looked after, every hour.
 //!
 //! The database does the work and lets only one at a time do it; a gateway that finds another one at it does not wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,11 +14,15 @@ use crate::Gateway;
 use crate::database::{describe, describe_pool};
 use crate::problem::{self, Failure};
 
+/// Partitions are made a week ahead, and days dropped some hours late do no harm.
+const BETWEEN_MAINTENANCE: Duration = Duration::from_secs(3600);
+
 /// Rolls up every `pause`, never twice at once, until the process ends.
 pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = String::new();
+    let mut maintained: Option<Instant> = None;
     loop {
         ticks.tick().await;
         // The listener says when the database is away, and once is enough.
@@ -40,7 +44,27 @@ pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
                 failing = reason;
             }
         }
+        if maintained.is_none_or(|before| before.elapsed() >= BETWEEN_MAINTENANCE) {
+            // Also where it fails: what was in the way will hardly be gone a second later.
+            maintained = Some(Instant::now());
+            if let Err(reason) = maintain(&gateway).await {
+                warn!(reason, "the event tables could not be maintained, trying again in an hour");
+            }
+        }
     }
+}
+
+async fn maintain(gateway: &Gateway) -> Result<(), String> {
+    let client = gateway.database.maintenance.get().await.map_err(|error| describe_pool(&error))?;
+    let rows = client
+        .query("select action::text, object::text, reason::text from ab_maintain()", &[])
+        .await
+        .map_err(|error| describe(&error))?;
+    for row in rows {
+        let column = |index| row.try_get::<_, Option<&str>>(index).ok().flatten().unwrap_or_default();
+        info!(action = column(0), object = column(1), reason = column(2), "maintained");
+    }
+    Ok(())
 }
 
 async fn roll_up(gateway: &Gateway) -> Result<i64, String> {

@@ -54,6 +54,7 @@ begin
     end if;
     if ab_grant.access = 'admin' then
         execute format('grant insert, update, delete on ab.workspace, ab.experiment, ab.variant, ab.metric, ab.layer, ab.layer_slice, ab.override, ab.segment_member, ab.flag to %I', ab_grant.role_name);
+        execute format('grant insert (event_table, keep), update (keep) on ab.event_retention to %I', ab_grant.role_name);
         -- Not members, generation and revision, which the extension counts; who owns a query is checked by a trigger.
         execute format('grant insert (workspace_id, segment, kind, rule, query, owner_role, description), update (rule, query, owner_role, description), delete on ab.segment to %I', ab_grant.role_name);
         execute format('grant insert (workspace_id, experiment_id, metric_id, is_primary), update (is_primary), delete on ab.experiment_metric to %I', ab_grant.role_name);

@@ -65,8 +65,10 @@ create table ab_internal.rollup_cursor (
     ran_at timestamptz not null
 );
 
--- The latest time of anything counted for an experiment: when it is stopped before that, its counts are made anew.
+-- The latest time of anything counted for an experiment, no earlier than it really is; and its stop, once counting heeds
+-- it. When the stop was before that time, what came after it is taken back.
 create table ab_internal.rollup_progress (
     experiment_id integer primary key,
-    latest_event_at timestamptz not null
+    latest_event_at timestamptz not null,
+    stopped_at timestamptz
 );

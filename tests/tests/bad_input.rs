@@ -466,6 +466,7 @@ const NEVER_REFUSE: &[&str] = &[
     "ab_flag",
     "ab_flag_enabled",
     "ab_flag_reason",
+    "ab_maintain",
 ];
 
 #[test]
