@@ -36,6 +36,9 @@ const STATEMENT: &str = "
       from ab_track_batch($1::text[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::float8[], $7::text[],
                           $8::text[], $9::text[], $10::text[], $11::text)";
 
+/// What the database says of an event that it had already.
+const DUPLICATE: &str = "duplicate";
+
 /// An event as it will be stored, its identity fixed.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -397,11 +400,14 @@ async fn insert<'a>(
             ],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            let item: i32 = row.try_get(0)?;
-            let (code, message): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
-            Ok((usize::try_from(item - 1).unwrap_or(usize::MAX), Problem::named(code, message)))
-        })
-        .collect()
+    let mut refused = Vec::new();
+    for row in &rows {
+        let (item, code): (i32, &str) = (row.try_get(0)?, row.try_get(1)?);
+        // Stored before, which is as good as now.
+        if code != DUPLICATE {
+            let message: &str = row.try_get(2)?;
+            refused.push((usize::try_from(item - 1).unwrap_or(usize::MAX), Problem::named(code, message)));
+        }
+    }
+    Ok(refused)
 }

@@ -21,7 +21,7 @@ begin
             'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_explain', 'ab_as_of',
             'ab_config_version', 'ab_config_changes', 'ab_segment_members', 'ab_segment_changes', 'ab_first_variants'
         ]
-        when 'analyst' then array['ab_results', 'ab_rollup']
+        when 'analyst' then array['ab_results', 'ab_rollup', 'ab_maintain']
         when 'admin' then (
             select array_agg(distinct p.proname::text)
             from pg_depend d
@@ -63,7 +63,7 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_grant(text, text) is $$Gives a database role what it needs: client (assign, expose, evaluate flags, track), developer (assign, explain, read configuration), analyst (read results and raw data, roll up) or admin (everything but granting). A role can be given several.
+comment on function @extschema@.ab_grant(text, text) is $$Gives a database role what it needs: client (assign, expose, evaluate flags, track), developer (assign, explain, read configuration), analyst (read results and raw data, roll up, maintain) or admin (everything but granting). A role can be given several.
 
 Errors: role_not_found (42704), invalid_argument (22023), 42501 unless the caller owns the extension.
 

@@ -189,45 +189,97 @@ begin
         on conflict do nothing;
     end if;
     if 'event_exposure' = any (tables) then
-        insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_exposure'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_exposure'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_exposure'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
     if 'event_conversion' = any (tables) then
-        insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_conversion'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_conversion'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_conversion'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
     if 'event_other' = any (tables) then
-        insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_other'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_other'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_other'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
     if 'event_overflow' = any (tables) then
-        insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_overflow'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_overflow'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_overflow'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
 end
 $$;
 
-comment on function ab_internal.store_events(integer, text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[]) is 'stores events, those stored already being left alone, and returns the ones it refused; items count from 1';
+comment on function ab_internal.store_events(integer, text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[]) is 'stores events, and returns those it refused, and with code duplicate those that were stored already; items count from 1';
 
 create or replace function @extschema@.ab_track(
     user_id text,
@@ -259,7 +311,8 @@ begin
     perform ab_internal.check_event(user_id, event_name, stored_type, value, stored_properties, experiment, variant);
     select * into refused
     from ab_internal.store_events(workspace, array[user_id], array[stored_id], array[stored_time], array[stored_type], array[event_name],
-        array[value], array[stored_properties], array[experiment], array[variant], array[null::text]);
+        array[value], array[stored_properties], array[experiment], array[variant], array[null::text]) s
+    where s.code <> 'duplicate';
     if found then
         perform ab_internal.raise(refused.code, refused.message,
             case when refused.code = 'event_expired' then 'it may have been counted already; keep events longer in ab.event_retention to take later ones' else 'create it first, or leave it out' end);
@@ -319,7 +372,7 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_track_batch(text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text) is $$Records many events in one statement and returns those it refused, each with its place in the arrays from 1; all others are stored, or were already.
+comment on function @extschema@.ab_track_batch(text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text) is $$Records many events in one statement and returns those it refused, each with its place in the arrays from 1, and with code duplicate and no message those that were stored already; all others are stored now.
 
 The arrays are parallel; properties are JSON texts. Ids, times, types, names and properties must be there: use ab_track() to have them filled in.
 Refused are experiments and variants that do not exist, and times before 2000, more than a day ahead or of which events have expired. Anything else that ab_track() would not take fails the whole statement.

@@ -70,12 +70,12 @@ const READ_RESULTS: &[&str] = &[
     "select * from ab.event",
     "select from ab.event_exposure, ab.event_conversion, ab.event_other, ab.event_overflow, ab.event_retention",
 ];
-const ROLL_UP: &[&str] = &["select ab_rollup(), ab_rollup(false)"];
+const ROLL_UP: &[&str] = &["select ab_rollup(), ab_rollup(false)", "select * from ab_maintain()"];
 const MANAGE: &[&str] = &[
     "select ab_create_experiment('mine'); select ab_create_metric('m', 'e'); select ab_add_metric('mine', 'm')",
     "select ab_create_experiment('short'); select ab_start('short'); select ab_pause('short'); select ab_resume('short'); select ab_stop('short')",
     "select ab_rebuild('x')",
-    "select * from ab_maintain(); update ab.event_retention set keep = '60 days' where event_table = 'event_exposure'",
+    "update ab.event_retention set keep = '60 days' where event_table = 'event_exposure'",
     "select ab_set_traffic('mine', 50), ab_set_weights('mine', '{\"control\": 1, \"treatment\": 2}'), ab_set_targeting('mine', null), ab_set_prerequisites('mine', '[]'), ab_schedule('mine', '[]')",
     "select ab_create_layer('l'); select ab_join_layer('mine', 'l', 10); select ab_create_holdout('h', 5)",
     "select ab_create_segment('s'); select ab_add_members('s', '{a}'), ab_remove_members('s', '{a}'); select ab_create_segment('q', query => 'select ''u''::text'); select ab_refresh_segment('q')",

@@ -425,7 +425,7 @@ impl<'a> History<'a> {
             format!("array[{}]", items.join(", "))
         };
         let statement = format!(
-            "select coalesce(string_agg(item || ' ' || code, ',' order by item), '') from ab_track_batch({}, {}::uuid[], {}::timestamptz[], {}, {}, {}::float8[], {}, {}::text[], {}::text[], {}::text[])",
+            "select coalesce(string_agg(item || ' ' || code, ',' order by item) filter (where code <> 'duplicate'), '') from ab_track_batch({}, {}::uuid[], {}::timestamptz[], {}, {}, {}::float8[], {}, {}::text[], {}::text[], {}::text[])",
             column(&|event| quoted(Some(event.user))),
             column(&|event| quoted(Some(&event.id))),
             column(&|event| timestamp(event.time)),
