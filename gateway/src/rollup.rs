@@ -41,6 +41,7 @@ pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
             Err(reason) if reason == failing => debug!(reason, "the roll-up still fails"),
             Err(reason) => {
                 warn!(reason, "the roll-up failed, trying again");
+                report(&gateway, &reason).await;
                 failing = reason;
             }
         }
@@ -51,6 +52,15 @@ pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
                 warn!(reason, "the event tables could not be maintained, trying again in an hour");
             }
         }
+    }
+}
+
+/// Leaves the reason where `ab_rollup_status()` finds it. The log has it already, so nothing more is done where this fails.
+async fn report(gateway: &Gateway, reason: &str) {
+    if let Ok(client) = gateway.database.maintenance.get().await
+        && let Err(error) = client.execute("select ab_rollup_failed($1::text)", &[&reason]).await
+    {
+        debug!(reason = describe(&error), "the failure could not be noted in the database");
     }
 }
 

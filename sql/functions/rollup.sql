@@ -601,7 +601,7 @@ declare
     width bigint := 1000;
     rows_read bigint;
     late_rows bigint;
-    events bigint := 0;
+    counted bigint := 0;
     began constant timestamptz := clock_timestamp();
 begin
     -- First the lock, then the cursor, then the snapshot: a snapshot taken while waiting would be older than the cursor.
@@ -660,7 +660,7 @@ begin
         if rows_read > 0 then
             perform ab_internal.count_batch(upper_bound, after);
             perform ab_internal.prepare_work_tables();
-            events := events + rows_read;
+            counted := counted + rows_read;
         end if;
         width := case when rows_read < wanted_rows then width * 8 when rows_read > wanted_rows * 10 then greatest(width / 8, 1) else width end;
         lower_bound := upper_bound;
@@ -669,9 +669,9 @@ begin
         exit when lower_bound >= newest or (not coalesce(ab_rollup.wait, true) and clock_timestamp() > began + interval '30 seconds');
     end loop;
     update ab_internal.rollup_cursor
-    set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp();
+    set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
     perform ab_internal.count_added_metrics(lower_bound, before);
-    return events;
+    return counted;
 end
 $$;
 
@@ -719,3 +719,50 @@ comment on function @extschema@.ab_rebuild(text) is $$Makes the results of an ex
 Errors: experiment_not_found (42704), events_incomplete (55000) where raw events that it would count have expired.
 
 Example: SELECT ab_rebuild('checkout_button');$$;
+
+create or replace function @extschema@.ab_rollup_failed(message text)
+    returns void
+    language sql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    insert into ab_internal.rollup_error (failed_at, message)
+    values (clock_timestamp(), left(coalesce(ab_rollup_failed.message, 'unknown'), 2000))
+    on conflict (only_row) do update
+        set failed_at = excluded.failed_at, message = excluded.message
+$$;
+
+comment on function @extschema@.ab_rollup_failed(text) is $$Notes for ab_rollup_status() that a roll-up failed. Whoever calls ab_rollup() says so, in a transaction of its own: the failed one can write nothing.
+
+Example: SELECT ab_rollup_failed('canceling statement due to statement timeout');$$;
+
+create or replace function @extschema@.ab_rollup_status()
+    returns table (
+        ran_at timestamptz,
+        lag interval,
+        horizon bigint,
+        in_progress integer,
+        events bigint,
+        duration interval,
+        failed_at timestamptz,
+        error text
+    )
+    language sql
+    stable
+    parallel safe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select c.ran_at, clock_timestamp() - c.ran_at, c.horizon, cardinality(c.in_progress), c.events, c.duration, e.failed_at, e.message
+    from (select true as only_row) o
+    left join ab_internal.rollup_cursor c using (only_row)
+    left join ab_internal.rollup_error e using (only_row)
+$$;
+
+comment on function @extschema@.ab_rollup_status() is $$How far results are: one row about the last ab_rollup().
+
+ran_at, lag: when it ended, and how long ago; NULL before the first. horizon: transactions below this are counted, but for in_progress many that were open. events, duration: what it read and how long it took. failed_at, error: the last one that failed, whether or not others went through since.
+
+Example: SELECT lag, events, duration, error FROM ab_rollup_status();$$;

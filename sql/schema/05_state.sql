@@ -62,7 +62,16 @@ create table ab_internal.rollup_cursor (
     only_row boolean primary key default true check (only_row),
     horizon bigint not null,
     in_progress bigint[] not null,
-    ran_at timestamptz not null
+    ran_at timestamptz not null,
+    events bigint not null default 0,
+    duration interval not null default '0'
+);
+
+-- The last roll-up that failed. A table of its own, because the cursor is locked by whichever runs meanwhile.
+create table ab_internal.rollup_error (
+    only_row boolean primary key default true check (only_row),
+    failed_at timestamptz not null,
+    message text not null
 );
 
 -- The latest time of anything counted for an experiment, no earlier than it really is; and its stop, once counting heeds

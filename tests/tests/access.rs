@@ -70,7 +70,11 @@ const READ_RESULTS: &[&str] = &[
     "select * from ab.event",
     "select from ab.event_exposure, ab.event_conversion, ab.event_other, ab.event_overflow, ab.event_retention",
 ];
-const ROLL_UP: &[&str] = &["select ab_rollup(), ab_rollup(false)", "select * from ab_maintain()"];
+const ROLL_UP: &[&str] = &[
+    "select ab_rollup(), ab_rollup(false)",
+    "select * from ab_maintain()",
+    "select ab_rollup_failed('why'); select * from ab_rollup_status()",
+];
 const MANAGE: &[&str] = &[
     "select ab_create_experiment('mine'); select ab_create_metric('m', 'e'); select ab_add_metric('mine', 'm')",
     "select ab_create_experiment('short'); select ab_start('short'); select ab_pause('short'); select ab_resume('short'); select ab_stop('short')",
@@ -118,6 +122,7 @@ const NOBODY: &[&str] = &[
     "select ab_internal.store_events(1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
     "select ab_internal.rebuild(1, 0, '{}')",
     "select * from ab_internal.event_expired",
+    "select * from ab_internal.rollup_error",
     "update ab.event_retention set dropped_at = null",
     "delete from ab.event_retention",
     "select ab_internal.event_transaction()",

@@ -467,6 +467,8 @@ const NEVER_REFUSE: &[&str] = &[
     "ab_flag_enabled",
     "ab_flag_reason",
     "ab_maintain",
+    "ab_rollup_failed",
+    "ab_rollup_status",
 ];
 
 #[test]
