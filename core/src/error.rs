@@ -56,6 +56,8 @@ codes! {
     EventTimeRequired = "event_time_required" => InvalidArgument,
     /// An event's time is too far in the past or in the future.
     InvalidEventTime = "invalid_event_time" => InvalidTime,
+    /// An event is of a time whose raw events have expired, so nobody can know whether it has been counted.
+    EventExpired = "event_expired" => InvalidTime,
     /// An exposure names no experiment or no variant.
     VariantRequired = "variant_required" => InvalidArgument,
     /// Variants or their weights cannot make an experiment.
@@ -118,6 +120,8 @@ codes! {
     Immutable = "immutable" => WrongState,
     /// What was to be deleted is named by something else.
     InUse = "in_use" => WrongState,
+    /// Raw events that would have to be counted again have expired.
+    EventsIncomplete = "events_incomplete" => WrongState,
     /// A configuration document cannot be compiled.
     CorruptConfiguration = "corrupt_configuration" => CorruptConfiguration,
 }

@@ -1,4 +1,4 @@
-//! Turns stored events into results, every second.
+//! Turns stored events into results, every second, and has their tables looked after, every hour.
 //!
 //! The database does the work and lets only one at a time do it; a gateway that finds another one at it does not wait.
 
@@ -14,11 +14,15 @@ use crate::Gateway;
 use crate::database::{describe, describe_pool};
 use crate::problem::{self, Failure};
 
+/// Partitions are made a week ahead, and days dropped some hours late do no harm.
+const BETWEEN_MAINTENANCE: Duration = Duration::from_secs(3600);
+
 /// Rolls up every `pause`, never twice at once, until the process ends.
 pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = String::new();
+    let mut maintained: Option<Instant> = None;
     loop {
         ticks.tick().await;
         // The listener says when the database is away, and once is enough.
@@ -45,11 +49,41 @@ pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
                     debug!(reason, "the roll-up still fails");
                 } else {
                     warn!(reason, "the roll-up failed, trying again");
+                    report(&gateway, &reason).await;
                     failing = reason;
                 }
             }
         }
+        if maintained.is_none_or(|before| before.elapsed() >= BETWEEN_MAINTENANCE) {
+            // Also where it fails: what was in the way will hardly be gone a second later.
+            maintained = Some(Instant::now());
+            if let Err(reason) = maintain(&gateway).await {
+                warn!(reason, "the event tables could not be maintained, trying again in an hour");
+            }
+        }
     }
+}
+
+/// Leaves the reason where `ab_rollup_status()` finds it. The log has it already, so nothing more is done where this fails.
+async fn report(gateway: &Gateway, reason: &str) {
+    if let Ok(client) = gateway.database.maintenance.get().await
+        && let Err(error) = client.execute("select ab_rollup_failed($1::text)", &[&reason]).await
+    {
+        debug!(reason = describe(&error), "the failure could not be noted in the database");
+    }
+}
+
+async fn maintain(gateway: &Gateway) -> Result<(), String> {
+    let client = gateway.database.maintenance.get().await.map_err(|error| describe_pool(&error))?;
+    let rows = client
+        .query("select action::text, object::text, reason::text from ab_maintain()", &[])
+        .await
+        .map_err(|error| describe(&error))?;
+    for row in rows {
+        let column = |index| row.try_get::<_, Option<&str>>(index).ok().flatten().unwrap_or_default();
+        info!(action = column(0), object = column(1), reason = column(2), "maintained");
+    }
+    Ok(())
 }
 
 async fn roll_up(gateway: &Gateway) -> Result<Option<i64>, String> {

@@ -21,7 +21,7 @@ begin
             'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_explain', 'ab_as_of',
             'ab_config_version', 'ab_config_changes', 'ab_segment_members', 'ab_segment_changes', 'ab_first_variants'
         ]
-        when 'analyst' then array['ab_results', 'ab_rollup']
+        when 'analyst' then array['ab_results', 'ab_rollup', 'ab_rollup_failed', 'ab_rollup_status', 'ab_maintain']
         when 'admin' then (
             select array_agg(distinct p.proname::text)
             from pg_depend d
@@ -54,6 +54,7 @@ begin
     end if;
     if ab_grant.access = 'admin' then
         execute format('grant insert, update, delete on ab.workspace, ab.experiment, ab.variant, ab.metric, ab.layer, ab.layer_slice, ab.override, ab.segment_member, ab.flag to %I', ab_grant.role_name);
+        execute format('grant insert (event_table, keep), update (keep) on ab.event_retention to %I', ab_grant.role_name);
         -- Not members, generation and revision, which the extension counts; who owns a query is checked by a trigger.
         execute format('grant insert (workspace_id, segment, kind, rule, query, owner_role, description), update (rule, query, owner_role, description), delete on ab.segment to %I', ab_grant.role_name);
         execute format('grant insert (workspace_id, experiment_id, metric_id, is_primary), update (is_primary), delete on ab.experiment_metric to %I', ab_grant.role_name);
@@ -65,7 +66,7 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_grant(text, text) is $$Gives a database role what it needs: client (assign, expose, evaluate flags, track), developer (assign, explain, read configuration), analyst (read results and raw data, roll up) or admin (everything but granting). A role can be given several.
+comment on function @extschema@.ab_grant(text, text) is $$Gives a database role what it needs: client (assign, expose, evaluate flags, track), developer (assign, explain, read configuration), analyst (read results and raw data, roll up, maintain) or admin (everything but granting). A role can be given several.
 
 Errors: role_not_found (42704), invalid_argument (22023), 42501 unless the caller owns the extension.
 

@@ -39,6 +39,12 @@ begin
     -- Long before the first event, if it can be: whoever notes a new cluster holds up all other first events until the end
     -- of the transaction.
     perform ab_internal.incarnation();
+    -- Asked first: who inserts what is there already still takes locks and writes.
+    if (select count(*) from ab.event_retention) < 3 then
+        insert into ab.event_retention (event_table, keep)
+        values ('event_exposure', '7 days'), ('event_conversion', '30 days'), ('event_other', '14 days')
+        on conflict do nothing;
+    end if;
     -- An older snapshot would not see what has come into the overflow since, and leave it there to be stored twice.
     if current_setting('transaction_isolation') <> 'read committed' then
         return 0;
@@ -103,7 +109,20 @@ declare
     tables text[];
     sticky boolean[];
     foreign_to integer[];
+    -- By class of event: nothing before this may be stored any more.
+    expired_conversion timestamptz;
+    expired_other timestamptz;
 begin
+    -- An older snapshot does not see what has expired since: where that matters it must fail, and be tried again.
+    if current_setting('transaction_isolation') <> 'read committed' and exists (select from unnest(event_times) t (event_time) where t.event_time < clock_timestamp() - interval '1 day') then
+        perform from ab.event_retention r order by r.event_table for share;
+    end if;
+    select
+        coalesce(max(g.expired_before) filter (where g.event_table = 'event_conversion'), '-infinity'),
+        coalesce(max(g.expired_before) filter (where g.event_table = 'event_other'), '-infinity')
+    into expired_conversion, expired_other
+    from ab_internal.event_expired g
+    where g.workspace_id = workspace;
     -- Where each event goes: to its table, to the overflow where the day has no partition, nowhere where it is refused.
     select
         array_agg(x.experiment_id order by e.item),
@@ -112,6 +131,13 @@ begin
                 when e.experiment is not null and (x.experiment_id is null or (e.variant is not null and v.variant_id is null)) then 'refused'
                 -- Checked by whoever calls, against another clock perhaps: an event of the year 9999 would never be dropped.
                 when not e.event_time between '2000-01-01 00:00Z' and clock_timestamp() + interval '1 day 5 minutes' then 'refused'
+                -- It may have been counted and dropped. An exposure counts once however often it comes, but the events that
+                -- its user caused after it must be there to be counted with it.
+                when e.event_time < case t.event_table
+                    when 'event_conversion' then expired_conversion
+                    when 'event_other' then expired_other
+                    else greatest(expired_conversion, expired_other)
+                end then 'refused'
                 when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
                 else t.event_table
             end
@@ -130,14 +156,16 @@ begin
             case
                 when e.experiment is not null and e.experiment_id is null then 'experiment_not_found'
                 when e.variant is not null and not exists (select from ab.variant v where v.experiment_id = e.experiment_id and v.variant = e.variant) then 'variant_not_found'
+                when e.event_time between '2000-01-01 00:00Z' and clock_timestamp() then 'event_expired'
                 else 'invalid_event_time'
             end,
             case
                 when e.experiment is not null and e.experiment_id is null then format('experiment "%s" does not exist', left(e.experiment, 64))
                 when e.variant is not null and not exists (select from ab.variant v where v.experiment_id = e.experiment_id and v.variant = e.variant) then format('experiment "%s" has no variant "%s"', e.experiment, left(e.variant, 64))
+                when e.event_time between '2000-01-01 00:00Z' and clock_timestamp() then format('event time is %s, and events of that time have expired', to_char(e.event_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
                 else 'event time is before the year 2000 or in the future'
             end
-        from unnest(experiments, variants, experiment_ids, tables) with ordinality e (experiment, variant, experiment_id, chosen, item)
+        from unnest(experiments, variants, experiment_ids, tables, event_times) with ordinality e (experiment, variant, experiment_id, chosen, event_time, item)
         where e.chosen = 'refused';
     end if;
     if 'event_overflow' = any (tables) then
@@ -193,45 +221,97 @@ begin
         end if;
     end if;
     if 'event_exposure' = any (tables) then
-        insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_exposure'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_exposure'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_exposure'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
     if 'event_conversion' = any (tables) then
-        insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_conversion'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_conversion'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_conversion'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
     if 'event_other' = any (tables) then
-        insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_other'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_other'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_other'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
     if 'event_overflow' = any (tables) then
-        insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_overflow'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
+        return query
+        with stored as (
+            insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
+            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
+            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+            where e.chosen = 'event_overflow'
+            order by e.user_id, e.event_id, e.event_time
+            on conflict do nothing
+            returning user_id, event_id, event_time
+        )
+        select e.item::integer, 'duplicate', null::text
+        from (
+            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
+            where i.chosen = 'event_overflow'
+        ) e
+        left join stored s using (user_id, event_id, event_time)
+        where s.user_id is null
+            or e.is_repeated;
     end if;
 end
 $$;
 
-comment on function ab_internal.store_events(integer, text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[]) is 'stores events, those stored already being left alone, and returns the ones it refused; items count from 1';
+comment on function ab_internal.store_events(integer, text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[]) is 'stores events, and returns those it refused, and with code duplicate those that were stored already; items count from 1';
 
 create or replace function @extschema@.ab_track(
     user_id text,
@@ -263,9 +343,11 @@ begin
     perform ab_internal.check_event(user_id, event_name, stored_type, value, stored_properties, experiment, variant);
     select * into refused
     from ab_internal.store_events(workspace, array[user_id], array[stored_id], array[stored_time], array[stored_type], array[event_name],
-        array[value], array[stored_properties], array[experiment], array[variant], array[null::text]);
+        array[value], array[stored_properties], array[experiment], array[variant], array[null::text]) s
+    where s.code <> 'duplicate';
     if found then
-        perform ab_internal.raise(refused.code, refused.message, 'create it first, or leave it out');
+        perform ab_internal.raise(refused.code, refused.message,
+            case when refused.code = 'event_expired' then 'it may have been counted already; keep events longer in ab.event_retention to take later ones' else 'create it first, or leave it out' end);
     end if;
     return stored_id;
 end
@@ -275,7 +357,7 @@ comment on function @extschema@.ab_track(text, text, double precision, jsonb, te
 
 event_type exposure with experiment and variant records an assignment made elsewhere. An event that names an experiment counts only there; others count in every experiment the user was exposed to.
 The same user_id, event_id and event_time is the same event: sending it again with its type changes nothing. An event_id without a time must be a UUIDv7.
-Errors (22023): invalid_user_id, invalid_event, invalid_key, variant_required, event_time_required; invalid_event_time (22008); experiment_not_found, variant_not_found (42704).
+Errors (22023): invalid_user_id, invalid_event, invalid_key, variant_required, event_time_required; invalid_event_time, event_expired (22008); experiment_not_found, variant_not_found (42704).
 
 Example: SELECT ab_track('user_123', 'purchase', 49.90, '{"currency": "EUR"}', event_type => 'purchase');$$;
 
@@ -322,10 +404,10 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_track_batch(text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text) is $$Records many events in one statement and returns those it refused, each with its place in the arrays from 1; all others are stored, or were already.
+comment on function @extschema@.ab_track_batch(text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text) is $$Records many events in one statement and returns those it refused, each with its place in the arrays from 1, and with code duplicate and no message those that were stored already; all others are stored now.
 
 The arrays are parallel; properties are JSON texts. Ids, times, types, names and properties must be there: use ab_track() to have them filled in.
-Refused are experiments and variants that do not exist, and times before 2000 or more than a day ahead. Anything else that ab_track() would not take fails the whole statement.
+Refused are experiments and variants that do not exist, and times before 2000, more than a day ahead or of which events have expired. Anything else that ab_track() would not take fails the whole statement.
 Errors (22023): invalid_argument, invalid_user_id, invalid_event, invalid_key, variant_required; 22P02 for malformed JSON; workspace_not_found (42704).
 
 Example: SELECT * FROM ab_track_batch('{u1,u2}', ARRAY['0190163d-8694-739b-aea5-966c26f8ad91', '0190163d-8694-739b-aea5-966c26f8ad92']::uuid[], ARRAY[now(), now()], '{custom,custom}', '{clicked,clicked}', '{NULL,NULL}', '{"{}","{}"}', '{NULL,NULL}', '{NULL,NULL}', '{NULL,NULL}');$$;

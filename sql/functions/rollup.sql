@@ -169,8 +169,9 @@ begin
                 array_agg(e.event_id order by e.event_time, e.event_id) as event_ids
             from pg_temp.ab_batch e
             join ab.experiment using (experiment_id)
+            left join ab_internal.rollup_progress p using (experiment_id)
             where e.event_type = 'exposure'
-                and (experiment.stopped_at is null or e.event_time < experiment.stopped_at)
+                and e.event_time < coalesce(p.stopped_at, 'infinity')
             group by e.experiment_id, e.user_id
         ) b
         left join ab.exposure x using (experiment_id, user_id)
@@ -244,11 +245,12 @@ begin
         from pg_temp.ab_recount w
         join ab.experiment x on x.experiment_id = w.experiment_id
         join ab.metric d on d.metric_id = w.metric_id
+        left join ab_internal.rollup_progress p on p.experiment_id = w.experiment_id
         join ab_internal.metric_event e on e.workspace_id = x.workspace_id
             and e.user_id = w.user_id
             and e.event_name = d.event_name
             and e.event_time >= w.first_exposed_at
-            and e.event_time < coalesce(x.stopped_at, 'infinity')
+            and e.event_time < coalesce(p.stopped_at, 'infinity')
             and (e.experiment_id is null or e.experiment_id = w.experiment_id)
             and e.transaction_id < recount_units.horizon
             and e.transaction_id <> all (recount_units.in_progress)
@@ -353,10 +355,10 @@ begin
         join ab.metric d on d.workspace_id = b.workspace_id and d.event_name = b.event_name
         join ab.exposure x on x.user_id = b.user_id
         join ab.experiment_metric m on m.metric_id = d.metric_id and m.experiment_id = x.experiment_id and m.is_counted
-        join ab.experiment e on e.experiment_id = x.experiment_id
+        left join ab_internal.rollup_progress p on p.experiment_id = x.experiment_id
         where b.event_type <> 'exposure'
             and b.event_time >= x.first_exposed_at
-            and b.event_time < coalesce(e.stopped_at, 'infinity')
+            and b.event_time < coalesce(p.stopped_at, 'infinity')
             and (b.experiment_id is null or b.experiment_id = x.experiment_id)
             and not exists (
                 select from pg_temp.ab_exposed moved
@@ -373,6 +375,23 @@ end
 $$;
 
 comment on function ab_internal.count_batch(bigint, bigint[]) is 'takes ab_batch into the state, whose cursor will then be the one given';
+
+create or replace function ab_internal.first_complete_time(experiment_id integer)
+    returns timestamptz
+    language sql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select max(g.expired_before)
+    from ab.experiment x
+    join ab_internal.event_expired g using (workspace_id)
+    where x.experiment_id = first_complete_time.experiment_id
+        and g.event_table <> 'event_exposure'
+        and g.expired_before > (select min(s.first_exposed_at) from ab.exposure s where s.experiment_id = first_complete_time.experiment_id)
+$$;
+
+comment on function ab_internal.first_complete_time(integer) is 'from when the raw events of an experiment''s users are all there; NULL where they are so from the first exposure on';
 
 create or replace function ab_internal.count_added_metrics(horizon bigint, in_progress bigint[])
     returns void
@@ -401,7 +420,7 @@ begin
         perform ab_internal.recount_units(count_added_metrics.horizon, count_added_metrics.in_progress);
         perform ab_internal.apply_unit_changes();
         update ab.experiment_metric m
-        set is_counted = true
+        set is_counted = true, complete_from = ab_internal.first_complete_time(added.experiment_id)
         where m.experiment_id = added.experiment_id
             and m.metric_id = added.metric_id;
     end loop;
@@ -409,6 +428,128 @@ end
 $$;
 
 comment on function ab_internal.count_added_metrics(bigint, bigint[]) is 'counts metrics added since the last time from the raw events up to that cursor';
+
+create or replace function ab_internal.sum_units(experiment_id integer)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    delete from ab.variant_statistic s where s.experiment_id = sum_units.experiment_id;
+    delete from ab.metric_statistic s where s.experiment_id = sum_units.experiment_id;
+    insert into ab.variant_statistic (experiment_id, variant, units, multiple_units)
+    select x.experiment_id, x.variant, count(*), count(*) filter (where x.is_multiple)
+    from ab.exposure x
+    where x.experiment_id = sum_units.experiment_id
+    group by x.experiment_id, x.variant;
+    insert into ab.metric_statistic (experiment_id, metric_id, variant, conversions, total, total_of_squares)
+    select u.experiment_id, u.metric_id, x.variant, count(*), sum(u.total), sum(u.total * u.total)
+    from ab.unit_metric u
+    join ab.exposure x using (user_id, experiment_id)
+    where u.experiment_id = sum_units.experiment_id
+    group by u.experiment_id, u.metric_id, x.variant;
+end
+$$;
+
+comment on function ab_internal.sum_units(integer) is 'makes an experiment''s statistics anew from the state of its users';
+
+create or replace function ab_internal.close_stopped(horizon bigint, in_progress bigint[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    stopped record;
+begin
+    -- Counting heeds only stops noted here, and all that was counted before heeded none: so what is taken back is just
+    -- what had been counted, although others stop experiments while a batch is under way.
+    for stopped in
+        select x.experiment_id, x.stopped_at, p.latest_event_at
+        from ab.experiment x
+        left join ab_internal.rollup_progress p using (experiment_id)
+        where x.stopped_at is not null
+            and p.stopped_at is null
+        order by x.experiment_id
+    loop
+        insert into ab_internal.rollup_progress as p (experiment_id, latest_event_at, stopped_at)
+        values (stopped.experiment_id, '-infinity', stopped.stopped_at)
+        on conflict (experiment_id) do update
+            set stopped_at = excluded.stopped_at;
+        -- Later than the stop, because a clock ran ahead or the stop took its time to commit.
+        if stopped.latest_event_at >= stopped.stopped_at then
+            perform ab_internal.take_back(stopped.experiment_id, stopped.stopped_at, close_stopped.horizon, close_stopped.in_progress);
+        end if;
+    end loop;
+end
+$$;
+
+comment on function ab_internal.close_stopped(bigint, bigint[]) is 'makes the stops that have been seen since hold for what is counted up to that cursor, and from now on';
+
+create or replace function ab_internal.take_back(experiment_id integer, stopped_at timestamptz, horizon bigint, in_progress bigint[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    delete from ab.unit_metric u
+    using ab.exposure x
+    where u.experiment_id = take_back.experiment_id
+        and x.experiment_id = take_back.experiment_id
+        and x.user_id = u.user_id
+        and x.first_exposed_at >= take_back.stopped_at;
+    delete from ab.exposure x
+    where x.experiment_id = take_back.experiment_id
+        and x.first_exposed_at >= take_back.stopped_at;
+    update ab.exposure x
+    set other_exposed_at = null
+    where x.experiment_id = take_back.experiment_id
+        and x.other_exposed_at >= take_back.stopped_at;
+    -- Taken off rather than counted anew: events of before the stop may have expired, those of after it are still there.
+    update ab.unit_metric u
+    set event_count = u.event_count - late.event_count,
+        total = case late.kind when 'conversion' then 1 when 'count' then u.event_count - late.event_count else u.total - late.total end
+    from (
+        select m.metric_id, s.user_id, d.kind, count(*) as event_count, sum(coalesce(e.value, 0)::numeric) as total
+        from ab.experiment_metric m
+        join ab.metric d on d.metric_id = m.metric_id
+        join ab_internal.metric_event e on e.workspace_id = m.workspace_id and e.event_name = d.event_name
+        join ab.exposure s on s.user_id = e.user_id and s.experiment_id = m.experiment_id
+        where m.experiment_id = take_back.experiment_id
+            and m.is_counted
+            and e.event_time >= take_back.stopped_at
+            and (e.experiment_id is null or e.experiment_id = m.experiment_id)
+            and e.transaction_id < take_back.horizon
+            and e.transaction_id <> all (take_back.in_progress)
+        group by m.metric_id, s.user_id, d.kind
+    ) late
+    where u.experiment_id = take_back.experiment_id
+        and u.metric_id = late.metric_id
+        and u.user_id = late.user_id;
+    delete from ab.unit_metric u where u.experiment_id = take_back.experiment_id and u.event_count = 0;
+    perform ab_internal.sum_units(take_back.experiment_id);
+    -- A stop that took longer to commit than events are kept: some of what it forbids is gone and stays counted.
+    update ab.experiment_metric m
+    set complete_from = greatest(m.complete_from, g.expired_before)
+    from (
+        select max(g.expired_before) as expired_before
+        from ab.experiment x
+        join ab_internal.event_expired g using (workspace_id)
+        where x.experiment_id = take_back.experiment_id
+            and g.event_table <> 'event_exposure'
+    ) g
+    where m.experiment_id = take_back.experiment_id
+        and m.is_counted
+        and g.expired_before > take_back.stopped_at;
+end
+$$;
+
+comment on function ab_internal.take_back(integer, timestamptz, bigint, bigint[]) is 'takes out of an experiment''s state what happened at that time or later and is counted up to that cursor';
 
 create or replace function ab_internal.rebuild(experiment_id integer, horizon bigint, in_progress bigint[])
     returns void
@@ -421,17 +562,6 @@ begin
     truncate pg_temp.ab_batch, pg_temp.ab_exposed;
     delete from ab.unit_metric s where s.experiment_id = rebuild.experiment_id;
     delete from ab.metric_statistic s where s.experiment_id = rebuild.experiment_id;
-    delete from ab.exposure x
-    using ab.experiment e
-    where x.experiment_id = rebuild.experiment_id
-        and e.experiment_id = rebuild.experiment_id
-        and x.first_exposed_at >= e.stopped_at;
-    update ab.exposure x
-    set other_exposed_at = null
-    from ab.experiment e
-    where x.experiment_id = rebuild.experiment_id
-        and e.experiment_id = rebuild.experiment_id
-        and x.other_exposed_at >= e.stopped_at;
     insert into pg_temp.ab_batch
     select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant
     from ab_internal.exposure_event e
@@ -440,18 +570,7 @@ begin
         and e.transaction_id <> all (rebuild.in_progress);
     analyze pg_temp.ab_batch;
     perform ab_internal.count_exposures();
-    delete from ab.variant_statistic s where s.experiment_id = rebuild.experiment_id;
-    insert into ab.variant_statistic (experiment_id, variant, units, multiple_units)
-    select x.experiment_id, x.variant, count(*), count(*) filter (where x.is_multiple)
-    from ab.exposure x
-    where x.experiment_id = rebuild.experiment_id
-    group by x.experiment_id, x.variant;
-    delete from ab_internal.rollup_progress p where p.experiment_id = rebuild.experiment_id;
-    insert into ab_internal.rollup_progress (experiment_id, latest_event_at)
-    select x.experiment_id, max(greatest(x.first_exposed_at, x.other_exposed_at))
-    from ab.exposure x
-    where x.experiment_id = rebuild.experiment_id
-    group by x.experiment_id;
+    perform ab_internal.sum_units(rebuild.experiment_id);
     update ab.experiment_metric m set is_counted = false where m.experiment_id = rebuild.experiment_id;
     perform ab_internal.count_added_metrics(rebuild.horizon, rebuild.in_progress);
 end
@@ -482,9 +601,8 @@ declare
     width bigint := 1000;
     rows_read bigint;
     late_rows bigint;
-    events bigint := 0;
+    counted bigint := 0;
     began constant timestamptz := clock_timestamp();
-    stopped record;
 begin
     -- First the lock, then the cursor, then the snapshot: a snapshot taken while waiting would be older than the cursor.
     -- And before all of them the overflow, against whoever would move events out of it meanwhile: a query that was
@@ -515,6 +633,7 @@ begin
     -- This very transaction counts as running: what it writes after this call belongs to a later batch.
     running := array(select base + x::text::bigint from pg_snapshot_xip(snapshot) x) || (base + pg_current_xact_id()::text::bigint);
     perform ab_internal.prepare_work_tables();
+    perform ab_internal.close_stopped(lower_bound, before);
     -- Once at least, even where no id is new: one that was in progress may have ended.
     loop
         -- Below base: the rest of what came from another cluster by dump and restore; all of it is committed.
@@ -541,7 +660,7 @@ begin
         if rows_read > 0 then
             perform ab_internal.count_batch(upper_bound, after);
             perform ab_internal.prepare_work_tables();
-            events := events + rows_read;
+            counted := counted + rows_read;
         end if;
         width := case when rows_read < wanted_rows then width * 8 when rows_read > wanted_rows * 10 then greatest(width / 8, 1) else width end;
         lower_bound := upper_bound;
@@ -550,19 +669,9 @@ begin
         exit when lower_bound >= newest or (not coalesce(ab_rollup.wait, true) and clock_timestamp() > began + interval '30 seconds');
     end loop;
     update ab_internal.rollup_cursor
-    set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp();
-    -- Stopped at a time before something already counted, because a clock ran ahead or the stop was dated back.
-    for stopped in
-        select p.experiment_id
-        from ab_internal.rollup_progress p
-        join ab.experiment x using (experiment_id)
-        where x.stopped_at <= p.latest_event_at
-        order by p.experiment_id
-    loop
-        perform ab_internal.rebuild(stopped.experiment_id, lower_bound, before);
-    end loop;
+    set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
     perform ab_internal.count_added_metrics(lower_bound, before);
-    return events;
+    return counted;
 end
 $$;
 
@@ -584,6 +693,7 @@ create or replace function @extschema@.ab_rebuild(experiment text)
 declare
     wanted integer;
     reached record;
+    complete_from timestamptz;
 begin
     wanted := ab_internal.experiment_id(ab_rebuild.experiment);
     -- In the order of ab_rollup(), and for its reasons.
@@ -591,6 +701,13 @@ begin
     perform pg_advisory_xact_lock('ab_internal.rollup_cursor'::regclass::oid::integer, 0);
     select c.horizon, c.in_progress into reached from ab_internal.rollup_cursor c for update;
     if found then
+        perform ab_internal.close_stopped(reached.horizon, reached.in_progress);
+        complete_from := ab_internal.first_complete_time(wanted);
+        if complete_from is not null and exists (select from ab.experiment_metric m where m.experiment_id = wanted) then
+            perform ab_internal.raise('events_incomplete',
+                format('experiment "%s" has users from before %s (UTC), the first day of which all raw events are still there', ab_rebuild.experiment, (complete_from at time zone 'UTC')::date),
+                'its results stay as they are; to be able to rebuild, let ab.event_retention keep events for longer than experiments run');
+        end if;
         perform ab_internal.prepare_work_tables();
         perform ab_internal.rebuild(wanted, reached.horizon, reached.in_progress);
     end if;
@@ -599,6 +716,53 @@ $$;
 
 comment on function @extschema@.ab_rebuild(text) is $$Makes the results of an experiment anew from its exposures and raw events, up to where ab_rollup() has come. The outcome is the same: run it to convince yourself.
 
-Errors: experiment_not_found (42704).
+Errors: experiment_not_found (42704), events_incomplete (55000) where raw events that it would count have expired.
 
 Example: SELECT ab_rebuild('checkout_button');$$;
+
+create or replace function @extschema@.ab_rollup_failed(message text)
+    returns void
+    language sql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    insert into ab_internal.rollup_error (failed_at, message)
+    values (clock_timestamp(), left(coalesce(ab_rollup_failed.message, 'unknown'), 2000))
+    on conflict (only_row) do update
+        set failed_at = excluded.failed_at, message = excluded.message
+$$;
+
+comment on function @extschema@.ab_rollup_failed(text) is $$Notes for ab_rollup_status() that a roll-up failed. Whoever calls ab_rollup() says so, in a transaction of its own: the failed one can write nothing.
+
+Example: SELECT ab_rollup_failed('canceling statement due to statement timeout');$$;
+
+create or replace function @extschema@.ab_rollup_status()
+    returns table (
+        ran_at timestamptz,
+        lag interval,
+        horizon bigint,
+        in_progress integer,
+        events bigint,
+        duration interval,
+        failed_at timestamptz,
+        error text
+    )
+    language sql
+    stable
+    parallel safe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    select c.ran_at, clock_timestamp() - c.ran_at, c.horizon, cardinality(c.in_progress), c.events, c.duration, e.failed_at, e.message
+    from (select true as only_row) o
+    left join ab_internal.rollup_cursor c using (only_row)
+    left join ab_internal.rollup_error e using (only_row)
+$$;
+
+comment on function @extschema@.ab_rollup_status() is $$How far results are: one row about the last ab_rollup().
+
+ran_at, lag: when it ended, and how long ago; NULL before the first. horizon: transactions below this are counted, but for in_progress many that were open. events, duration: what it read and how long it took. failed_at, error: the last one that failed, whether or not others went through since.
+
+Example: SELECT lag, events, duration, error FROM ab_rollup_status();$$;

@@ -243,6 +243,7 @@ create table ab.experiment_metric (
     is_primary boolean not null default false,
     added_at timestamptz not null default now(),
     is_counted boolean not null default false,
+    complete_from timestamptz,
     primary key (experiment_id, metric_id),
     foreign key (workspace_id, experiment_id) references ab.experiment (workspace_id, experiment_id) on delete cascade,
     foreign key (workspace_id, metric_id) references ab.metric (workspace_id, metric_id)
@@ -261,5 +262,7 @@ where
 create index metric_event_name_idx on ab.metric (workspace_id, event_name);
 
 comment on table ab.experiment_metric is 'which metrics an experiment is judged by';
+
+comment on column ab.experiment_metric.complete_from is 'where raw events had expired when the metric was counted: from when on none is missing; NULL where none is';
 
 comment on column ab.experiment_metric.is_counted is 'set by ab_rollup() once events from before the metric was added are counted';

@@ -52,3 +52,27 @@ create index event_overflow_transaction_id_idx on ab.event_overflow using brin (
 create index event_overflow_event_time_idx on ab.event_overflow using brin (event_time) with (pages_per_range = 32, autosummarize = on);
 
 comment on table ab.event_overflow is 'raw events of days without a partition; read them all through ab.event';
+
+-- How long raw events are kept. Rows of their own for everybody are made on first use, not by the install script, where
+-- those of a dump would meet them.
+create table ab.event_retention (
+    event_table text primary key,
+    keep interval not null,
+    dropped_at timestamptz,
+    constraint event_retention_event_table_check check (event_table in ('event_exposure', 'event_conversion', 'event_other')),
+    -- A day at least: a sender whose event is younger need not ask what has expired.
+    constraint event_retention_keep_check check (keep >= interval '1 day')
+);
+
+comment on column ab.event_retention.dropped_at is 'when ab_maintain() last dropped events of the table; locked by senders whose snapshot may be older';
+
+comment on table ab.event_retention is 'how long ab_maintain() keeps the raw events of each table; results do not depend on it';
+
+-- Up to where raw events of a workspace may be gone. Whoever stores events reads this first and so holds a lock on it
+-- until the end of the transaction; ab_maintain() locks everybody out before it raises a time.
+create table ab_internal.event_expired (
+    workspace_id integer not null,
+    event_table text not null,
+    expired_before timestamptz not null,
+    primary key (workspace_id, event_table)
+);

@@ -62,11 +62,22 @@ create table ab_internal.rollup_cursor (
     only_row boolean primary key default true check (only_row),
     horizon bigint not null,
     in_progress bigint[] not null,
-    ran_at timestamptz not null
+    ran_at timestamptz not null,
+    events bigint not null default 0,
+    duration interval not null default '0'
 );
 
--- The latest time of anything counted for an experiment: when it is stopped before that, its counts are made anew.
+-- The last roll-up that failed. A table of its own, because the cursor is locked by whichever runs meanwhile.
+create table ab_internal.rollup_error (
+    only_row boolean primary key default true check (only_row),
+    failed_at timestamptz not null,
+    message text not null
+);
+
+-- The latest time of anything counted for an experiment, no earlier than it really is; and its stop, once counting heeds
+-- it. When the stop was before that time, what came after it is taken back.
 create table ab_internal.rollup_progress (
     experiment_id integer primary key,
-    latest_event_at timestamptz not null
+    latest_event_at timestamptz not null,
+    stopped_at timestamptz
 );

@@ -68,13 +68,18 @@ const READ_RESULTS: &[&str] = &[
     "select * from ab.experiment_results",
     "select from ab.exposure, ab.unit_metric, ab.variant_statistic, ab.metric_statistic",
     "select * from ab.event",
-    "select from ab.event_exposure, ab.event_conversion, ab.event_other, ab.event_overflow",
+    "select from ab.event_exposure, ab.event_conversion, ab.event_other, ab.event_overflow, ab.event_retention",
 ];
-const ROLL_UP: &[&str] = &["select ab_rollup(), ab_rollup(false)"];
+const ROLL_UP: &[&str] = &[
+    "select ab_rollup(), ab_rollup(false)",
+    "select * from ab_maintain()",
+    "select ab_rollup_failed('why'); select * from ab_rollup_status()",
+];
 const MANAGE: &[&str] = &[
     "select ab_create_experiment('mine'); select ab_create_metric('m', 'e'); select ab_add_metric('mine', 'm')",
     "select ab_create_experiment('short'); select ab_start('short'); select ab_pause('short'); select ab_resume('short'); select ab_stop('short')",
     "select ab_rebuild('x')",
+    "update ab.event_retention set keep = '60 days' where event_table = 'event_exposure'",
     "select ab_set_traffic('mine', 50), ab_set_weights('mine', '{\"control\": 1, \"treatment\": 2}'), ab_set_targeting('mine', null), ab_set_prerequisites('mine', '[]'), ab_schedule('mine', '[]')",
     "select ab_create_layer('l'); select ab_join_layer('mine', 'l', 10); select ab_create_holdout('h', 5)",
     "select ab_create_segment('s'); select ab_add_members('s', '{a}'), ab_remove_members('s', '{a}'); select ab_create_segment('q', query => 'select ''u''::text'); select ab_refresh_segment('q')",
@@ -116,6 +121,10 @@ const NOBODY: &[&str] = &[
     "select ab_internal.make_partitions()",
     "select ab_internal.store_events(1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
     "select ab_internal.rebuild(1, 0, '{}')",
+    "select * from ab_internal.event_expired",
+    "select * from ab_internal.rollup_error",
+    "update ab.event_retention set dropped_at = null",
+    "delete from ab.event_retention",
     "select ab_internal.event_transaction()",
     "insert into ab.phase select * from ab.phase",
     "update ab.variant_range set variant = 'control'",

@@ -465,6 +465,9 @@ const NEVER_REFUSE: &[&str] = &[
     "ab_flag",
     "ab_flag_enabled",
     "ab_flag_reason",
+    "ab_maintain",
+    "ab_rollup_failed",
+    "ab_rollup_status",
 ];
 
 #[test]

@@ -1,0 +1,146 @@
+-- What keeps the tables of events as large as they should be, and never larger: partitions are made ahead and dropped.
+--
+-- Results must not change by it. So a day goes only once all of it is counted; from then on store_events() refuses events of
+-- that day, because whether they had been counted cannot be known any more; and what would have to be counted from
+-- events that are gone is refused by ab_rebuild(), or marked (experiment_metric.complete_from).
+create or replace function @extschema@.ab_maintain()
+    returns table (action text, object text, reason text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    -- Below deadlock_timeout: whoever is in the way is waited for another time, and who queues behind us waits no longer.
+    set lock_timeout = '500ms'
+    set datestyle = 'ISO'
+    as $$
+#variable_conflict use_column
+declare
+    existing name[];
+    counted_to bigint;
+    uncounted bigint[];
+    retained record;
+    part record;
+    is_counted boolean;
+    awaited boolean;
+begin
+    -- Not by an older snapshot, which would not see what is still to be counted.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        return query select 'kept', 'everything', 'the transaction is not READ COMMITTED';
+        return;
+    end if;
+    existing := array(select b.partition from ab_internal.partition_bound b);
+    perform ab_internal.make_partitions();
+    return query
+    select 'made', format('ab.%s', b.partition), null::text
+    from ab_internal.partition_bound b
+    where b.partition <> all (existing)
+    order by b.partition;
+    begin
+        -- In the order of ab_rollup(), and for its reasons.
+        lock table ab.event_overflow in row exclusive mode;
+        perform pg_advisory_xact_lock('ab_internal.rollup_cursor'::regclass::oid::integer, 0);
+    exception
+        when lock_not_available then
+            return query select 'kept', 'everything', 'a roll-up is running';
+            return;
+    end;
+    for retained in
+        select r.event_table, r.keep, d.end_of_day
+        from ab.event_retention r
+        cross join lateral (select date_trunc('day', (now() - r.keep) at time zone 'UTC') at time zone 'UTC' as end_of_day) d
+        where exists (select from ab_internal.partition_bound b where b.event_table = r.event_table and b.upper_bound <= d.end_of_day)
+            or exists (select from ab.event_overflow e where e.event_time < d.end_of_day and e.received_at < now() - r.keep and ab_internal.event_table(e.event_type) = r.event_table)
+        order by r.event_table
+    loop
+        begin
+            -- Behind this lock nobody is storing an event and nobody begins to.
+            lock table ab_internal.event_expired in access exclusive mode;
+            execute format('lock table only ab.%I in access exclusive mode', retained.event_table);
+        exception
+            when lock_not_available then
+                return query select 'kept', format('ab.%s', retained.event_table), 'somebody is using it';
+                continue;
+        end;
+        select c.horizon, c.in_progress into counted_to, uncounted from ab_internal.rollup_cursor c;
+        if not found or exists (select from ab.experiment_metric m where not m.is_counted) then
+            return query select 'kept', format('ab.%s', retained.event_table), 'ab_rollup() has not counted its events for all metrics yet';
+            continue;
+        end if;
+        -- An exposure is counted together with what its user did afterwards.
+        select exists (
+            select
+            from ab_internal.exposure_event e
+            where e.event_time < retained.end_of_day
+                and (e.transaction_id >= counted_to or e.transaction_id = any (uncounted))
+        )
+        into awaited;
+        if awaited then
+            return query select 'kept', format('ab.%s', retained.event_table), 'ab_rollup() has not counted exposures of its days yet';
+            continue;
+        end if;
+        for part in
+            select b.partition, b.upper_bound
+            from ab_internal.partition_bound b
+            where b.event_table = retained.event_table
+                and b.upper_bound <= retained.end_of_day
+            order by b.upper_bound
+        loop
+            begin
+                execute format('lock table ab.%I in access exclusive mode nowait', part.partition);
+                execute format('select not exists (select from ab.%I e where e.transaction_id >= $1 or e.transaction_id = any ($2))', part.partition)
+                into is_counted
+                using counted_to, uncounted;
+                if not is_counted then
+                    return query select 'kept', format('ab.%s', part.partition), 'ab_rollup() has not counted all its events yet';
+                    continue;
+                end if;
+                execute format(
+                    'insert into ab_internal.event_expired as g (workspace_id, event_table, expired_before)
+                    select w.workspace_id, $1, $2
+                    from ab.workspace w
+                    where exists (select from ab.%I e where e.workspace_id = w.workspace_id)
+                    on conflict (workspace_id, event_table) do update
+                        set expired_before = greatest(g.expired_before, excluded.expired_before)', part.partition)
+                using retained.event_table, part.upper_bound;
+                execute format('drop table ab.%I', part.partition);
+                return query select 'dropped', format('ab.%s', part.partition), null::text;
+            exception
+                when lock_not_available or object_in_use then
+                    return query select 'kept', format('ab.%s', part.partition), 'somebody is using it';
+                when dependent_objects_still_exist then
+                    return query select 'kept', format('ab.%s', part.partition), sqlerrm;
+            end;
+        end loop;
+        update ab.event_retention r set dropped_at = clock_timestamp() where r.event_table = retained.event_table;
+        return query
+        with gone as (
+            delete from ab.event_overflow e
+            where e.event_time < retained.end_of_day
+                -- What was filled in late is kept as long as if it had just happened: the rest of it may still be on its way.
+                and e.received_at < now() - retained.keep
+                and ab_internal.event_table(e.event_type) = retained.event_table
+                and e.transaction_id < counted_to
+                and e.transaction_id <> all (uncounted)
+            returning e.workspace_id, e.event_time
+        ),
+        noted as (
+            insert into ab_internal.event_expired as g (workspace_id, event_table, expired_before)
+            select gone.workspace_id, retained.event_table, (date_trunc('day', max(gone.event_time) at time zone 'UTC') + interval '1 day') at time zone 'UTC'
+            from gone
+            group by gone.workspace_id
+            on conflict (workspace_id, event_table) do update
+                set expired_before = greatest(g.expired_before, excluded.expired_before)
+        )
+        select 'deleted', 'ab.event_overflow', format('%s events of ab.%s', count(*), retained.event_table)
+        from gone
+        having count(*) > 0;
+    end loop;
+end
+$$;
+
+comment on function @extschema@.ab_maintain() is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; returns what it made, dropped, deleted and kept, and why it kept it.
+
+Gateways call it each hour; without one, call it from any scheduler. Results never change by it: a day goes once ab_rollup() has counted all of it, and events of that day are refused from then on. What somebody is using, or has not been counted, is left to the next call.
+
+Example: SELECT * FROM ab_maintain();$$;
