@@ -84,6 +84,9 @@ pub struct ExperimentDocument {
     pub holdouts: Vec<String>,
     /// Present where users keep their first variant.
     pub sticky: Option<StickyDocument>,
+    /// Attributes of the context that exposures record beside [`crate::event::DIMENSIONS`].
+    #[serde(default)]
+    pub dimensions: Vec<String>,
     /// The variant that everybody is given after the stop.
     pub shipped: Option<usize>,
 }

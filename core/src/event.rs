@@ -20,6 +20,10 @@ pub const MAX_TYPE_BYTES: usize = 64;
 pub const MAX_PROPERTIES_BYTES: usize = 32 * 1024;
 /// The type of event that says a user saw a variant.
 pub const EXPOSURE: &str = "exposure";
+/// Attributes of the context that every exposure records where they are known.
+pub const DIMENSIONS: [&str; 3] = ["country", "platform", "device"];
+/// The longest value of a dimension, in characters.
+pub const MAX_DIMENSION_CHARS: usize = 256;
 /// Nothing is dated before 2000-01-01, in microseconds since 1970.
 pub const EARLIEST: i64 = 946_684_800_000_000;
 /// How far ahead of us a client's clock may be, in microseconds: a day.

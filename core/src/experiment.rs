@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::allocation::{self, Range};
 use crate::bucket::{BUCKETS, Salt};
-use crate::context::{self, Path};
+use crate::context::{self, Attribute, Context, Path};
 use crate::decision::{Decision, Evaluation, FirstVariant, Reason};
 use crate::document::{ExperimentDocument, ExperimentKind, Status};
 use crate::error::{Code, Error};
@@ -73,6 +73,7 @@ struct Extras {
     layer: Option<Layer>,
     holdouts: Vec<Box<str>>,
     sticky: Option<Sticky>,
+    dimensions: Box<[Box<str>]>,
 }
 
 #[derive(Debug)]
@@ -143,6 +144,7 @@ impl Experiment {
                 traffic: sticky.traffic,
                 foreign: sticky.foreign,
             }),
+            dimensions: document.dimensions.into_iter().map(Into::into).collect(),
             ..Extras::default()
         };
         for forced in document.overrides {
@@ -464,6 +466,24 @@ impl Experiment {
         Some((Cow::into_owned(unit), exposures))
     }
 
+    /// What an exposure to this experiment records of the context, as the JSON text of an object; `None` where that knows
+    /// nothing of it.
+    pub fn dimensions(&self, context: &dyn Context) -> Option<String> {
+        let chosen = self.extras.as_deref().map_or(&[][..], |extras| &extras.dimensions);
+        let mut known = serde_json::Map::new();
+        for name in event::DIMENSIONS.iter().copied().chain(chosen.iter().map(AsRef::as_ref)) {
+            let value = match context.attribute(&[name.into()]) {
+                Some(Attribute::Text(text)) => text.into_owned(),
+                Some(Attribute::Number(Some(number))) => number.to_string(),
+                Some(Attribute::Boolean(value)) => value.to_string(),
+                _ => continue,
+            };
+            let value: String = value.chars().take(event::MAX_DIMENSION_CHARS).collect();
+            known.insert(name.to_owned(), value.into());
+        }
+        (!known.is_empty()).then(|| serde_json::Value::Object(known).to_string())
+    }
+
     fn why_not_running(&self, now: i64) -> String {
         match self.status {
             Status::Draft => "it is a draft".to_owned(),
@@ -493,6 +513,7 @@ impl Extras {
             || self.layer.is_some()
             || !self.holdouts.is_empty()
             || self.sticky.is_some()
+            || !self.dimensions.is_empty()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What people write into rules, prerequisites, schedules and flags, checked when it is written.
 
+use std::collections::HashMap;
+
 use ab_core::bucket::BUCKETS;
 use ab_core::prerequisite::Prerequisite;
 use ab_core::rule::Rule;
@@ -8,6 +10,8 @@ use ab_core::{Code, Error, flag};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::call::{Call, row_function};
+use crate::context::JsonbContext;
 use crate::error::report;
 
 /// Whether `unit` can name the attribute that is assigned by.
@@ -68,3 +72,33 @@ fn flag_layouts(
         ))
     })
 }
+
+/// The rules that one place in a query has met, none where what it met was no rule.
+type Compiled = HashMap<Box<str>, Option<Rule>>;
+
+row_function!(
+    /// Whether a rule holds for the properties of an event.
+    matches_wrapper,
+    pg_finfo_matches_wrapper,
+    |call: &Call| {
+        let (rule, Some(properties)) = (call.text(0), call.argument(1)) else { return call.return_null() };
+        // SAFETY: the argument is declared as jsonb and stays for the call.
+        #[expect(unsafe_code, reason = "reads a datum")]
+        let properties = unsafe { JsonbContext::new(properties) };
+        let holds = |rule: &Option<Rule>| {
+            rule.as_ref().is_some_and(|rule| rule.matches("", &properties, &|_| false))
+        };
+        // It was checked when it was written: here nothing may fail.
+        let compile = || Rule::check("filter", rule).ok();
+        pgrx::pg_sys::Datum::from(match call.site::<Compiled>() {
+            Some(site) => {
+                let mut compiled = site.borrow_mut();
+                if !compiled.contains_key(rule) {
+                    compiled.insert(rule.into(), compile());
+                }
+                compiled.get(rule).is_some_and(holds)
+            }
+            None => holds(&compile()),
+        })
+    }
+);

@@ -180,13 +180,14 @@ declare
     wanted integer;
     given text;
     known record;
+    chosen text[];
 begin
     for shown in
         select * from ab_internal.exposures(user_id, experiment, coalesce(context, '{}'))
     loop
         answer := coalesce(answer, shown.answer);
         continue when shown.experiment is null or shown.variant is null;
-        select x.workspace_id, x.experiment_id into home, wanted
+        select x.workspace_id, x.experiment_id, x.dimensions into home, wanted, chosen
         from ab.experiment x
         join ab.workspace w using (workspace_id)
         where w.workspace = coalesce(nullif(current_setting('ab.workspace', true), ''), 'default')
@@ -224,7 +225,8 @@ begin
                 and e.variant = given
                 and e.event_type = 'exposure'
         );
-        perform @extschema@.ab_track(shown.unit_id, 'exposure', event_type => 'exposure', experiment => shown.experiment, variant => given);
+        perform @extschema@.ab_track(shown.unit_id, 'exposure', event_type => 'exposure', experiment => shown.experiment, variant => given,
+            properties => ab_internal.event_dimensions(context, chosen));
     end loop;
     return answer;
 end
@@ -232,7 +234,7 @@ $$;
 
 comment on function @extschema@.ab_expose(text, text, jsonb) is $$The variant of a user in an experiment, and the exposure recorded in the caller's transaction: it commits or rolls back with it.
 
-Call it where the user meets the experiment. The first time wins; calling again writes nothing. NULL, and nothing recorded, where ab_assign() gives NULL; a user whom a holdout keeps out is recorded there.
+Call it where the user meets the experiment. What the context says of country, platform, device and the experiment's dimensions is recorded with it. The first time wins; calling again writes nothing. NULL, and nothing recorded, where ab_assign() gives NULL; a user whom a holdout keeps out is recorded there.
 
 Example: SELECT ab_expose('user_123', 'checkout_button', '{"country": "DE"}');$$;
 

@@ -197,6 +197,7 @@ begin
                 'traffic', (x.widest_traffic * 10000)::integer
             ) || case when x.has_foreign_assignments then jsonb_build_object('foreign', true) else '{}' end)
         end
+        || case when x.dimensions = '{}' then '{}' else jsonb_build_object('dimensions', x.dimensions) end
         || case when x.shipped_variant is null then '{}' else jsonb_build_object('shipped', array_position(arms.keys, x.shipped_variant::text) - 1) end
     from ab.workspace w
     cross join unnest(keys) k (key)

@@ -248,7 +248,8 @@ create or replace function @extschema@.ab_create_experiment(
     layer text default null,
     layer_percent numeric default null,
     factors json default null,
-    minimum_share numeric default 5
+    minimum_share numeric default 5,
+    dimensions text[] default '{}'
 )
     returns text
     language plpgsql
@@ -270,6 +271,10 @@ begin
     if ab_create_experiment.minimum_share is null or not ab_create_experiment.minimum_share between 0 and 50 then
         perform ab_internal.raise('invalid_argument', format('minimum share is %s', coalesce(ab_create_experiment.minimum_share::text, 'NULL')), 'give a percentage from 0 to 50');
     end if;
+    if cardinality(ab_create_experiment.dimensions) > 5 or array_position(ab_create_experiment.dimensions, null) is not null
+        or exists (select from unnest(ab_create_experiment.dimensions) d (dimension) where octet_length(d.dimension) not between 1 and 64) then
+        perform ab_internal.raise('invalid_argument', format('dimensions of experiment "%s" are %s', ab_create_experiment.experiment, ab_create_experiment.dimensions), 'name at most five attributes of the context, each of 1 to 64 bytes');
+    end if;
     if (ab_create_experiment.layer is null) <> (ab_create_experiment.layer_percent is null) then
         perform ab_internal.raise('invalid_argument', format('experiment "%s" has a layer without a percentage or the reverse', ab_create_experiment.experiment), 'give layer and layer_percent together');
     end if;
@@ -289,14 +294,16 @@ begin
         is_sticky = coalesce(ab_create_experiment.sticky, false),
         prerequisites = coalesce(ab_create_experiment.prerequisites, '[]'),
         schedule = coalesce(ab_create_experiment.schedule, '[]'),
-        minimum_share = ab_create_experiment.minimum_share
+        minimum_share = ab_create_experiment.minimum_share,
+        dimensions = coalesce(ab_create_experiment.dimensions, '{}')
     where x.experiment_id = created
         -- Spares the many that have none of this another version of their row.
         and (num_nonnulls(ab_create_experiment.name, ab_create_experiment.description, ab_create_experiment.hypothesis, ab_create_experiment.owner, ab_create_experiment.targeting) > 0
             or ab_create_experiment.sticky
             or ab_create_experiment.prerequisites <> '[]'
             or ab_create_experiment.schedule <> '[]'
-            or ab_create_experiment.minimum_share <> 5);
+            or ab_create_experiment.minimum_share <> 5
+            or ab_create_experiment.dimensions <> '{}');
     if ab_create_experiment.factors is null then
         perform ab_internal.check_key('variant', v.variant) from ab_internal.parse_variants(ab_create_experiment.variants) v;
     else
@@ -332,7 +339,7 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_create_experiment(text, json, text, text, text, text, text, timestamptz, timestamptz, numeric, text, text, text, text, jsonb, boolean, jsonb, jsonb, text, numeric, json, numeric) is $$Creates an experiment as a draft and returns its key.
+comment on function @extschema@.ab_create_experiment(text, json, text, text, text, text, text, timestamptz, timestamptz, numeric, text, text, text, text, jsonb, boolean, jsonb, jsonb, text, numeric, json, numeric, text[]) is $$Creates an experiment as a draft and returns its key.
 
 variants: {"key": weight, …} in order, weights on any scale, or [{"key", "weight", "name", "config"}, …]. factors, instead: {"colour": ["red", "blue"], "size": ["s", "l"]} makes the variants red.s, red.l, blue.s and blue.l of equal weight.
 control: the named variant, else "control", else the first. traffic: percent of users who take part.
@@ -370,7 +377,71 @@ $$;
 
 comment on function ab_internal.metric_id(text) is 'id of a metric of the session''s workspace';
 
-create or replace function @extschema@.ab_create_metric(metric text, event_name text, kind text default 'conversion', description text default null)
+create or replace function ab_internal.parse_denominator(metric text, denominator json)
+    returns table (aggregate text, event_name text, filter jsonb, value_property text)
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+#variable_conflict use_column
+declare
+    given constant jsonb := parse_denominator.denominator::jsonb;
+    unknown text;
+begin
+    if given is null then
+        return query select null::text, null::text, null::jsonb, null::text;
+        return;
+    end if;
+    if jsonb_typeof(given) = 'object' then
+        select k.key into unknown from jsonb_object_keys(given) k (key) where k.key not in ('event_name', 'kind', 'filter', 'value_property') limit 1;
+    end if;
+    if jsonb_typeof(given) <> 'object' or unknown is not null or jsonb_typeof(given -> 'event_name') is distinct from 'string'
+        or octet_length(given ->> 'event_name') not between 1 and 256 or coalesce(given ->> 'kind', 'count') not in ('count', 'sum')
+        or coalesce(jsonb_typeof(given -> 'value_property'), 'string') <> 'string' or octet_length(given ->> 'value_property') not between 1 and 256 then
+        perform ab_internal.raise('invalid_argument', format('denominator of metric "%s" cannot be read%s', parse_denominator.metric, coalesce(format(': there is no field "%s"', left(unknown, 64)), '')),
+            'write an object such as {"event_name": "visit", "kind": "count", "filter": {…}, "value_property": "amount"}, of which only event_name must be there');
+    end if;
+    if given ? 'filter' then
+        perform ab_internal.check_filter(format('filter in the denominator of metric "%s"', parse_denominator.metric), given -> 'filter');
+    end if;
+    return query select coalesce(given ->> 'kind', 'count'), given ->> 'event_name', given -> 'filter', given ->> 'value_property';
+end
+$$;
+
+comment on function ab_internal.parse_denominator(text, json) is 'the other half of a ratio, checked; all NULL where there is none';
+
+create or replace function ab_internal.check_interval(what text, given interval)
+    returns void
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if check_interval.given < '0' or extract(month from check_interval.given) <> 0 or extract(year from check_interval.given) <> 0 then
+        perform ab_internal.raise('invalid_argument', format('%s is %s', check_interval.what, check_interval.given), 'give days, hours or less, none of them negative; months are of different lengths');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_interval(text, interval) is 'raises unless it is a length of time that is the same for every user';
+
+create or replace function @extschema@.ab_create_metric(
+    metric text,
+    event_name text,
+    kind text default 'conversion',
+    description text default null,
+    filter jsonb default null,
+    value_property text default null,
+    "window" interval default null,
+    delay interval default '0',
+    day integer default null,
+    cap numeric default null,
+    numerator text default null,
+    denominator json default null,
+    covariate_window interval default '14 days'
+)
     returns text
     language plpgsql
     volatile
@@ -378,16 +449,51 @@ create or replace function @extschema@.ab_create_metric(metric text, event_name 
     security definer
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    kinds constant text[] := '{conversion,count,sum,ratio,retention,unique_days,first,last}';
+    begins constant interval := coalesce(case when ab_create_metric.day is null then ab_create_metric.delay else make_interval(days => ab_create_metric.day) end, '0');
+    ends constant interval := begins + case when ab_create_metric.kind = 'retention' then coalesce(ab_create_metric."window", '1 day') else ab_create_metric."window" end;
+    per record;
 begin
     perform ab_internal.check_key('metric', ab_create_metric.metric);
     if ab_create_metric.event_name is null or octet_length(ab_create_metric.event_name) not between 1 and 256 then
         perform ab_internal.raise('invalid_argument', format('event name of metric "%s" is missing or too long', ab_create_metric.metric), 'use 1 to 256 bytes');
     end if;
-    if ab_create_metric.kind is null or ab_create_metric.kind not in ('conversion', 'count', 'sum') then
-        perform ab_internal.raise('invalid_argument', format('metric kind "%s" does not exist', coalesce(left(ab_create_metric.kind, 64), 'NULL')), 'use conversion, count or sum');
+    if ab_create_metric.kind is null or ab_create_metric.kind <> all (kinds) then
+        perform ab_internal.raise('invalid_argument', format('metric kind "%s" does not exist', coalesce(left(ab_create_metric.kind, 64), 'NULL')), format('use one of %s', array_to_string(kinds, ', ')));
     end if;
-    insert into ab.metric (workspace_id, metric, event_name, kind, description)
-    values (ab_internal.workspace_id(), ab_create_metric.metric, ab_create_metric.event_name, ab_create_metric.kind, ab_create_metric.description)
+    if (ab_create_metric.day is not null) <> (ab_create_metric.kind = 'retention') or ab_create_metric.day not between 0 and 3650 then
+        perform ab_internal.raise('invalid_argument', format('metric "%s" is of kind %s and its day is %s', ab_create_metric.metric, ab_create_metric.kind, coalesce(ab_create_metric.day::text, 'missing')),
+            'give retention, and nothing else, the day, from 0, on which users are to come back');
+    end if;
+    perform ab_internal.check_interval(format('%s of metric "%s"', i.what, ab_create_metric.metric), i.given)
+    from (values ('delay', begins), ('window', ab_create_metric."window"), ('covariate window', ab_create_metric.covariate_window)) i (what, given);
+    if ab_create_metric."window" = '0' then
+        perform ab_internal.raise('invalid_argument', format('window of metric "%s" is empty', ab_create_metric.metric), 'leave it out to count without end');
+    end if;
+    if ab_create_metric.covariate_window > interval '90 days' then
+        perform ab_internal.raise('invalid_argument', format('covariate window of metric "%s" is %s', ab_create_metric.metric, ab_create_metric.covariate_window), 'give at most 90 days');
+    end if;
+    if ab_create_metric.cap is not null and (ab_create_metric.kind not in ('count', 'sum', 'unique_days', 'first', 'last') or ab_create_metric.cap = 'NaN' or abs(ab_create_metric.cap) >= 1e300) then
+        perform ab_internal.raise('invalid_argument', format('metric "%s" of kind %s cannot be capped at %s', ab_create_metric.metric, ab_create_metric.kind, ab_create_metric.cap),
+            'give a number, and only to count, sum, unique_days, first or last');
+    end if;
+    if octet_length(ab_create_metric.value_property) not between 1 and 256 or (ab_create_metric.value_property is not null and ab_create_metric.kind not in ('sum', 'ratio', 'first', 'last')) then
+        perform ab_internal.raise('invalid_argument', format('metric "%s" of kind %s cannot take a value from that property', ab_create_metric.metric, ab_create_metric.kind),
+            'name a property of at most 256 bytes, and only for sum, ratio, first or last');
+    end if;
+    if (ab_create_metric.kind = 'ratio') <> (ab_create_metric.denominator is not null) or (ab_create_metric.kind <> 'ratio' and ab_create_metric.numerator is not null)
+        or ab_create_metric.numerator not in ('count', 'sum') then
+        perform ab_internal.raise('invalid_argument', format('metric "%s" of kind %s has an unsuitable numerator or denominator', ab_create_metric.metric, ab_create_metric.kind),
+            'give a ratio, and nothing else, a denominator such as {"event_name": "visit"}, and if need be the numerator count or sum');
+    end if;
+    select * into per from ab_internal.parse_denominator(ab_create_metric.metric, ab_create_metric.denominator);
+    perform ab_internal.check_filter(format('filter of metric "%s"', ab_create_metric.metric), ab_create_metric.filter) where ab_create_metric.filter is not null;
+    insert into ab.metric (workspace_id, metric, event_name, kind, description, filter, value_property, window_start, window_end, cap, covariate_window,
+        numerator, denominator, denominator_event_name, denominator_filter, denominator_value_property)
+    values (ab_internal.workspace_id(), ab_create_metric.metric, ab_create_metric.event_name, ab_create_metric.kind, ab_create_metric.description,
+        ab_create_metric.filter, ab_create_metric.value_property, begins, ends, ab_create_metric.cap, coalesce(ab_create_metric.covariate_window, '0'),
+        case when ab_create_metric.kind = 'ratio' then coalesce(ab_create_metric.numerator, 'sum') end, per.aggregate, per.event_name, per.filter, per.value_property)
     on conflict on constraint metric_workspace_id_metric_key do nothing;
     if not found then
         perform ab_internal.raise('metric_exists', format('metric "%s" exists already', ab_create_metric.metric), 'choose another key');
@@ -396,12 +502,13 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_create_metric(text, text, text, text) is $$Creates a metric over the events of one name and returns its key.
+comment on function @extschema@.ab_create_metric(text, text, text, text, jsonb, text, interval, interval, integer, numeric, text, json, interval) is $$Creates a metric over the events of one name and returns its key. docs/metrics.md has all of it.
 
-kind: conversion (did the user do it), count (how often), sum (of the events' values); each per user. Exposures are never counted.
-Errors: invalid_key, invalid_argument (22023), metric_exists (23505).
+kind: conversion (did the user do it), count (how often), sum (of the events' values), ratio (of the sums or counts of two sorts of events, per user), retention (did the user come back on that day after first exposure), unique_days (on how many days, UTC), first or last (the value of that event).
+filter: a rule that an event's properties must match. value_property: read the value from this property. delay, window: count only events so long after first exposure, and for so long. cap: no user counts for more. numerator: sum (default) or count. denominator: {"event_name", "kind": "count" (default) or "sum", "filter", "value_property"}. covariate_window: how much of the time before first exposure is kept to reduce variance by; 0 for none.
+Errors: invalid_key, invalid_argument, invalid_rule (22023), metric_exists (23505).
 
-Example: SELECT ab_create_metric('order_value', 'purchase', 'sum');$$;
+Example: SELECT ab_create_metric('order_value', 'purchase', 'sum', filter => '{"attribute": "country", "operator": "equals", "values": ["US"]}', "window" => '7 days', cap => 500);$$;
 
 create or replace function @extschema@.ab_add_metric(experiment text, metric text, is_primary boolean default false)
     returns void

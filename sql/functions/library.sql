@@ -170,3 +170,14 @@ create or replace function ab_internal.exposures(user_id text, wanted text, cont
     'exposures_wrapper';
 
 comment on function ab_internal.exposures(text, text, jsonb) is 'what showing an experiment to a user amounts to: its answer, and the exposures to record, its own and those to its holdouts';
+
+create or replace function ab_internal.matches(rule text, properties jsonb)
+    returns boolean
+    language c
+    stable
+    strict
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'matches_wrapper';
+
+comment on function ab_internal.matches(text, jsonb) is 'whether the rule holds for the properties; segments hold for nobody';

@@ -57,7 +57,7 @@ $$;
 
 comment on function @extschema@.ab_results(text) is $$The results of an experiment as of the last ab_rollup(): one row per metric and variant, the primary metric and the control first.
 
-units: exposed users. conversions: users with at least one event. total: the metric's sum. mean, variance: per user, variance with n - 1. ci: 95 % interval of this variant's mean. diff, lift: against control, absolute and relative. p_value: two-sided, pooled z-test for conversions, Welch's t for the rest. Rates and lifts are fractions. note: why a number is missing or to be read with care; incomplete where raw events had expired when the metric was added (see complete_from in ab.experiment_metric).
+units: exposed users. conversions: users with at least one event. total: the metric's sum, each user's value capped as the metric says. mean, variance: per user, variance with n - 1; of a ratio the ratio of the sums, and the variance of what makes it up. ci: 95 % interval of this variant's mean. diff, lift: against control, absolute and relative. p_value: two-sided, pooled z-test for conversions, Welch's t for the rest. Rates and lifts are fractions. note: no_denominator for a ratio to nothing; otherwise why a number is missing or to be read with care; incomplete where raw events had expired when the metric was added (see complete_from in ab.experiment_metric).
 Errors: experiment_not_found (42704).
 
 Example: SELECT metric, variant, units, mean, lift, p_value FROM ab_results('checkout_button');$$;

@@ -286,6 +286,7 @@ begin
     delete from ab.unit_metric s where s.experiment_id = old.experiment_id;
     delete from ab.variant_statistic s where s.experiment_id = old.experiment_id;
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id;
+    delete from ab.activity s where s.experiment_id = old.experiment_id;
     delete from ab.sticky_assignment s where s.experiment_id = old.experiment_id;
     delete from ab_internal.rollup_progress s where s.experiment_id = old.experiment_id;
     return null;
@@ -413,21 +414,49 @@ create or replace function ab_internal.metric_before()
 begin
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, ab_internal.workspace_id());
-    elsif (new.metric_id, new.workspace_id, new.event_name, new.kind) is distinct from (old.metric_id, old.workspace_id, old.event_name, old.kind)
+    elsif (new.metric_id, new.workspace_id) is distinct from (old.metric_id, old.workspace_id)
         and exists (select from ab.experiment_metric m where m.metric_id = old.metric_id) then
-        perform ab_internal.raise('immutable', format('metric "%s" cannot change what it counts because experiments use it', old.metric),
+        perform ab_internal.raise('immutable', format('metric "%s" cannot change its workspace because experiments use it', old.metric),
             'create another metric and add that');
     end if;
+    perform ab_internal.check_filter(format('filter of metric "%s"', new.metric), f.filter)
+    from unnest(array[new.filter, new.denominator_filter]) f (filter)
+    where f.filter is not null;
     return new;
 end
 $$;
 
-comment on function ab_internal.metric_before() is 'completes a new metric, and keeps the meaning of numbers already shown';
+comment on function ab_internal.metric_before() is 'completes a new metric and checks its filters';
 
 create or replace trigger metric_before
     before insert or update on ab.metric
     for each row
     execute function ab_internal.metric_before();
+
+create or replace function ab_internal.metric_after()
+    returns trigger
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    -- What had been counted until now no longer is what the metric says: ab_rollup() counts all of it anew.
+    if (new.event_name, new.kind, new.filter, new.value_property, new.window_start, new.window_end, new.covariate_window, new.cap, new.numerator, new.denominator,
+            new.denominator_event_name, new.denominator_filter, new.denominator_value_property)
+        is distinct from (old.event_name, old.kind, old.filter, old.value_property, old.window_start, old.window_end, old.covariate_window, old.cap, old.numerator, old.denominator,
+            old.denominator_event_name, old.denominator_filter, old.denominator_value_property) then
+        update ab.experiment_metric m set is_counted = false where m.metric_id = new.metric_id;
+    end if;
+    return null;
+end
+$$;
+
+comment on function ab_internal.metric_after() is 'has a metric that changed counted anew wherever it is used';
+
+create or replace trigger metric_after
+    after update on ab.metric
+    for each row
+    execute function ab_internal.metric_after();
 
 create or replace function ab_internal.experiment_metric_before()
     returns trigger
@@ -447,6 +476,7 @@ begin
     end if;
     delete from ab.unit_metric s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
+    delete from ab.activity s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     return old;
 end
 $$;

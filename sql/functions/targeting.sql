@@ -32,6 +32,23 @@ $$;
 
 comment on function ab_internal.check_segments(integer, text, jsonb) is 'raises unless every segment that a rule names exists';
 
+create or replace function ab_internal.check_filter(what text, rule jsonb)
+    returns void
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.check_rule(check_filter.what, check_filter.rule::text);
+    if exists (select from ab_internal.rule_segments(check_filter.rule)) then
+        perform ab_internal.raise('invalid_rule', format('%s names a segment, of which events know nothing', check_filter.what), 'filter by properties of the event');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_filter(text, jsonb) is 'raises unless the rule can be evaluated for an event''s properties';
+
 create or replace function ab_internal.required_keys(prerequisites jsonb, rules jsonb)
     returns table (kind text, key text)
     language sql

@@ -50,6 +50,8 @@ create table ab.experiment (
     schedule jsonb not null default '[]',
     targeting jsonb,
     prerequisites jsonb not null default '[]',
+    dimensions text[] not null default '{}'
+        constraint experiment_dimensions_check check (cardinality(dimensions) <= 5 and array_position(dimensions, null) is null and octet_length(array_to_string(dimensions, '')) <= 320),
     is_sticky boolean not null default false,
     widest_traffic numeric(7, 4) not null default 0,
     has_foreign_assignments boolean not null default false,
@@ -93,6 +95,8 @@ comment on column ab.experiment.schedule is 'dated steps of traffic: [{"at": "20
 comment on column ab.experiment.targeting is 'rule of whom it is for; everybody without';
 
 comment on column ab.experiment.prerequisites is 'what must hold in other experiments and flags';
+
+comment on column ab.experiment.dimensions is 'up to five attributes of the context that exposures record, beside country, platform and device, so that results break down by them';
 
 comment on column ab.experiment.is_sticky is 'users keep the variant they were first exposed to, whatever changes; fixed once started';
 
@@ -227,14 +231,54 @@ create table ab.metric (
     event_name text not null
         constraint metric_event_name_check check (octet_length(event_name) between 1 and 256),
     kind text not null default 'conversion'
-        constraint metric_kind_check check (kind in ('conversion', 'count', 'sum')),
+        constraint metric_kind_check check (kind in ('conversion', 'count', 'sum', 'ratio', 'retention', 'unique_days', 'first', 'last')),
+    filter jsonb,
+    value_property text
+        constraint metric_value_property_check check (octet_length(value_property) between 1 and 256),
+    window_start interval not null default '0',
+    window_end interval,
+    covariate_window interval not null default '14 days',
+    cap numeric,
+    numerator text
+        constraint metric_numerator_check check (numerator in ('count', 'sum')),
+    denominator text
+        constraint metric_denominator_check check (denominator in ('count', 'sum')),
+    denominator_event_name text
+        constraint metric_denominator_event_name_check check (octet_length(denominator_event_name) between 1 and 256),
+    denominator_filter jsonb,
+    denominator_value_property text
+        constraint metric_denominator_value_property_check check (octet_length(denominator_value_property) between 1 and 256),
     description text,
     created_at timestamptz not null default now(),
     constraint metric_workspace_id_metric_key unique (workspace_id, metric),
-    constraint metric_workspace_id_metric_id_key unique (workspace_id, metric_id)
+    constraint metric_workspace_id_metric_id_key unique (workspace_id, metric_id),
+    -- In days of 24 hours: a month is none of the same length for everybody.
+    constraint metric_window_check check (
+        window_start >= '0'
+        and window_start < coalesce(window_end, '100 years')
+        and covariate_window between '0' and interval '90 days'
+        and extract(month from window_start) = 0 and extract(year from window_start) = 0
+        and extract(month from coalesce(window_end, '0')) = 0 and extract(year from coalesce(window_end, '0')) = 0
+    ),
+    constraint metric_retention_check check (kind <> 'retention' or window_end is not null),
+    constraint metric_cap_check check (cap is null or (kind in ('count', 'sum', 'unique_days', 'first', 'last') and abs(cap) < 1e300)),
+    constraint metric_ratio_check check (
+        (kind = 'ratio' and numerator is not null and denominator is not null and denominator_event_name is not null)
+        or (kind <> 'ratio' and numerator is null and denominator is null and denominator_event_name is null and denominator_filter is null and denominator_value_property is null)
+    )
 );
 
-comment on table ab.metric is 'what is measured per user: conversion (did the event), count (how often), sum (of the event''s value)';
+comment on table ab.metric is 'what is measured per user: conversion (did it), count (how often), sum (of the events'' values), ratio (one of those by another), retention (came back that long after first exposure), unique_days (on how many days), first and last (value)';
+
+comment on column ab.metric.filter is 'a rule, as experiments have them for targeting, that the properties of an event must match to be counted';
+
+comment on column ab.metric.value_property is 'the property that an event''s value is read from, instead of its value';
+
+comment on column ab.metric.window_start is 'only events count that are at least this long after the user''s first exposure, and less than window_end';
+
+comment on column ab.metric.covariate_window is 'of so long before first exposure the same is kept, to reduce variance by (CUPED)';
+
+comment on column ab.metric.cap is 'no user''s value counts for more than this (winsorisation)';
 
 create table ab.experiment_metric (
     workspace_id integer not null,
@@ -260,6 +304,10 @@ where
     not is_counted;
 
 create index metric_event_name_idx on ab.metric (workspace_id, event_name);
+
+create index metric_denominator_event_name_idx on ab.metric (workspace_id, denominator_event_name)
+where
+    denominator_event_name is not null;
 
 comment on table ab.experiment_metric is 'which metrics an experiment is judged by';
 

@@ -1,24 +1,25 @@
 -- Raw events: one table for each class of retention (docs/adr/0002-event-tables.md), partitioned by day in UTC.
 --
 -- Ids of users are compared byte by byte, whatever the locale: nobody sorts them, and a tenth of storing an event was that.
--- What passes through a function has been checked by core; what is checked here again is cheap.
+-- What passes through a function has been checked by core; what is checked here again is cheap. The columns go from
+-- wide to narrow, which leaves no gaps between them: a billion rows a day.
 --
 -- The parents have no key and no partition: a key would be dumped twice, and a partition made here would lose its
 -- rows on restore. ab_internal.make_partitions() gives each partition its unique index.
 create table ab.event_other (
-    workspace_id integer not null,
-    user_id text collate "C" not null,
-    event_id uuid not null,
     event_time timestamptz not null,
+    transaction_id bigint not null default ab_internal.event_transaction(),
+    received_at timestamptz not null default clock_timestamp(),
+    value double precision,
+    workspace_id integer not null,
+    experiment_id integer,
+    event_id uuid not null,
+    user_id text collate "C" not null,
     event_type text not null,
     event_name text not null,
-    value double precision,
-    properties jsonb not null default '{}',
-    experiment_id integer,
     variant text,
     session_id text,
-    received_at timestamptz not null default clock_timestamp(),
-    transaction_id bigint not null default ab_internal.event_transaction(),
+    properties jsonb not null default '{}',
     constraint event_user_id_check check (octet_length(user_id) between 1 and 512),
     constraint event_type_check check (octet_length(event_type) between 1 and 64),
     constraint event_name_check check (octet_length(event_name) between 1 and 256),
@@ -47,9 +48,9 @@ create table ab.event_overflow (like ab.event_other including defaults including
 
 create unique index event_overflow_identity_idx on ab.event_overflow (workspace_id, user_id, event_id, event_time);
 
-create index event_overflow_transaction_id_idx on ab.event_overflow using brin (transaction_id) with (pages_per_range = 32, autosummarize = on);
+create index event_overflow_transaction_id_idx on ab.event_overflow using brin (transaction_id) with (pages_per_range = 32);
 
-create index event_overflow_event_time_idx on ab.event_overflow using brin (event_time) with (pages_per_range = 32, autosummarize = on);
+create index event_overflow_event_time_idx on ab.event_overflow using brin (event_time) with (pages_per_range = 32);
 
 comment on table ab.event_overflow is 'raw events of days without a partition; read them all through ab.event';
 

@@ -16,7 +16,7 @@ begin
         'ab.override', 'ab.override_override_id_seq',
         'ab.flag', 'ab.flag_flag_id_seq',
         'ab.configuration',
-        'ab.event_retention', 'ab.event_overflow', 'ab.exposure', 'ab.unit_metric', 'ab.variant_statistic', 'ab.metric_statistic',
+        'ab.event_retention', 'ab.event_overflow', 'ab.exposure', 'ab.unit_metric', 'ab.variant_statistic', 'ab.metric_statistic', 'ab.activity',
         'ab_internal.incarnation', 'ab_internal.event_expired', 'ab_internal.rollup_cursor', 'ab_internal.rollup_progress'
     ]::regclass[]
     loop

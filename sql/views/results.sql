@@ -6,7 +6,8 @@ with arm as (
         x.experiment::text as experiment,
         d.metric_id,
         d.metric::text as metric,
-        d.kind,
+        -- Coming back is a conversion of its own sort; all the rest are means of users' values.
+        case when d.kind = 'retention' then 'conversion' else d.kind end as kind,
         m.is_primary,
         m.complete_from,
         v.variant_id,
@@ -15,6 +16,7 @@ with arm as (
         coalesce(s.units, 0) as units,
         coalesce(t.conversions, 0) as conversions,
         coalesce(t.total, 0) as total,
+        coalesce(t.denominator, 0) as denominator,
         e.mean,
         e.variance,
         e.is_representable,
@@ -39,10 +41,19 @@ with arm as (
         from (
             -- Exact until the last step: the sums are numeric, and only mean and variance are rounded.
             select
-                ab_internal.to_double(coalesce(t.total, 0) / nullif(s.units, 0)) as mean,
-                case
-                    when s.units >= 2 then ab_internal.to_double((s.units * coalesce(t.total_of_squares, 0) - coalesce(t.total, 0) * coalesce(t.total, 0)) / (s.units::numeric * (s.units - 1)))
-                end as variance
+                ab_internal.to_double(case when d.kind = 'ratio' then t.total / nullif(t.denominator, 0) else coalesce(t.total, 0) / nullif(s.units, 0) end) as mean,
+                ab_internal.to_double(
+                    case
+                        when s.units < 2 then null
+                        -- A ratio of sums varies as the mean of what it leaves of each user's numerator, over the mean
+                        -- denominator (delta method; Deng, Knoblich & Lu 2018).
+                        when d.kind = 'ratio' then
+                            s.units::numeric * s.units
+                            * (t.denominator * t.denominator * t.total_of_squares - 2 * t.total * t.denominator * t.total_denominator + t.total * t.total * t.denominator_of_squares)
+                            / nullif((s.units - 1) * t.denominator * t.denominator * t.denominator * t.denominator, 0)
+                        else (s.units * coalesce(t.total_of_squares, 0) - coalesce(t.total, 0) * coalesce(t.total, 0)) / (s.units::numeric * (s.units - 1))
+                    end
+                ) as variance
         ) moment
     ) e
     window own as (partition by x.experiment_id, m.metric_id order by v.is_control desc, v.variant = 'control' desc, v.variant_id)
@@ -68,7 +79,7 @@ select
     c.lift_high,
     c.p_value,
     c.significant,
-    case when arm.is_representable and (arm.is_control or arm.control_is_representable) then coalesce(c.note, case when arm.complete_from is not null then 'incomplete' end) else 'out_of_range' end as note,
+    case when arm.is_representable and (arm.is_control or arm.control_is_representable) then coalesce(c.note, case when arm.complete_from is not null then 'incomplete' end) when arm.kind = 'ratio' and arm.denominator = 0 then 'no_denominator' else 'out_of_range' end as note,
     arm.is_primary,
     arm.experiment_id,
     arm.metric_id,

@@ -4,6 +4,7 @@
 //! are copied into place. Only `expose` makes it wait, for the commit of the exposures, and the few users of a sticky
 //! experiment whose stored variant has to be read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -68,9 +69,10 @@ pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Re
         gateway.metrics.assignments.inc_by(decided.count as u64);
         let mut response = decided_response(decided.json, &decided.unconfirmed);
         if let Some(mut exposures) = decided.exposures {
-            let properties = gateway.enrichment.of_request(&parts).add_to(None);
+            let enrichment = gateway.enrichment.of_request(&parts);
             for exposure in &mut exposures {
-                exposure.properties = properties.as_deref().map(str::to_owned);
+                exposure.properties =
+                    enrichment.add_to(exposure.properties.as_deref()).map(Cow::into_owned);
             }
             response.headers_mut().insert(EXPOSURE_HEADER, record(&gateway, exposures).await);
         }
@@ -150,13 +152,23 @@ impl Deciding<'_> {
             && let Some((unit, met)) = entry.experiment.exposures(&evaluation, decision)
         {
             let now = self.subject.now;
-            exposures.extend(met.into_iter().map(|met| exposure(&unit, met.experiment, met.variant, now)));
+            let properties = entry.experiment.dimensions(self.subject.context);
+            exposures.extend(
+                met.into_iter()
+                    .map(|met| exposure(&unit, met.experiment, met.variant, properties.clone(), now)),
+            );
         }
         decision
     }
 }
 
-fn exposure(unit: &str, experiment: String, variant: String, now: i64) -> Event {
+fn exposure(
+    unit: &str,
+    experiment: String,
+    variant: String,
+    properties: Option<String>,
+    now: i64,
+) -> Event {
     Event {
         user_id: unit.to_owned(),
         event_id: fresh_id(now),
@@ -164,7 +176,7 @@ fn exposure(unit: &str, experiment: String, variant: String, now: i64) -> Event 
         event_type: event::EXPOSURE.to_owned(),
         event_name: event::EXPOSURE.to_owned(),
         value: None,
-        properties: None,
+        properties,
         experiment: Some(experiment),
         variant: Some(variant),
         session_id: None,
