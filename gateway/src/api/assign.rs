@@ -71,8 +71,7 @@ pub async fn assign(State(gateway): State<Arc<Gateway>>, request: Request) -> Re
         if let Some(mut exposures) = decided.exposures {
             let enrichment = gateway.enrichment.of_request(&parts);
             for exposure in &mut exposures {
-                exposure.properties =
-                    enrichment.add_to(exposure.properties.as_deref()).map(Cow::into_owned);
+                exposure.properties = enrichment.add_to(exposure.properties.as_deref()).map(Cow::into_owned);
             }
             response.headers_mut().insert(EXPOSURE_HEADER, record(&gateway, exposures).await);
         }
@@ -162,13 +161,7 @@ impl Deciding<'_> {
     }
 }
 
-fn exposure(
-    unit: &str,
-    experiment: String,
-    variant: String,
-    properties: Option<String>,
-    now: i64,
-) -> Event {
+fn exposure(unit: &str, experiment: String, variant: String, properties: Option<String>, now: i64) -> Event {
     Event {
         user_id: unit.to_owned(),
         event_id: fresh_id(now),

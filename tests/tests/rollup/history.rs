@@ -17,11 +17,34 @@ use rand::{Rng, SeedableRng};
 const SESSIONS: usize = 4;
 const USERS: [&str; 3] = ["ann", "bob", "cy:d'é"];
 const NAMES: [&str; 3] = ["buy", "view", "exposure"];
-const KINDS: [&str; 3] = ["conversion", "count", "sum"];
+/// What follows the key and the event name of a metric.
+const METRIC_KINDS: [&str; 14] = [
+    "",
+    ", 'count'",
+    ", 'count', \"window\" => '6 hours', cap => 2",
+    ", 'sum'",
+    ", 'sum', cap => 40.5, covariate_window => '1 day'",
+    ", 'sum', value_property => 'amount', filter => '{\"attribute\": \"country\", \"operator\": \"equals\", \"values\": [\"US\"]}'",
+    ", 'conversion', delay => '2 hours', \"window\" => '1 day', covariate_window => '0'",
+    ", 'retention', day => 1",
+    ", 'unique_days'",
+    ", 'unique_days', \"window\" => '2 days'",
+    ", 'first'",
+    ", 'last', cap => 1, value_property => 'amount'",
+    ", 'ratio', denominator => '{\"event_name\": \"view\"}'",
+    ", 'ratio', numerator => 'count', denominator => '{\"event_name\": \"buy\", \"kind\": \"sum\", \"value_property\": \"amount\"}', filter => '{\"attribute\": \"country\", \"operator\": \"equals\", \"values\": [\"NZ\"]}'",
+];
+const PROPERTIES: [&str; 5] = [
+    "{}",
+    r#"{"country": "US", "amount": 3}"#,
+    r#"{"country": "NZ", "amount": 0.25}"#,
+    r#"{"amount": "many"}"#,
+    r#"{"country": "US", "amount": -7e3}"#,
+];
 const VARIANTS: [&str; 3] = ["control", "green", "blue"];
 const VALUES: [&str; 9] =
     ["null", "1", "0.1", "-2.5", "49.9", "0.30000000000000004", "1e15", "1e-7", "-1e22"];
-const METRICS: usize = 5;
+const METRICS: usize = 6;
 const HOUR: i64 = 3_600_000_000;
 
 /// Where histories run, one after the other.
@@ -67,6 +90,7 @@ struct Event {
     user: &'static str,
     name: &'static str,
     value: &'static str,
+    properties: &'static str,
     kind: &'static str,
     experiment: Option<String>,
     variant: Option<&'static str>,
@@ -200,8 +224,8 @@ impl<'a> History<'a> {
             }
         }
         for number in 0..METRICS {
-            let (name, kind) = (self.pick(&NAMES), self.pick(&KINDS));
-            self.run_sql(0, &format!("select ab_create_metric('m{number}', '{name}', '{kind}')"))?;
+            let (name, kind) = (self.pick(&NAMES), self.pick(&METRIC_KINDS));
+            self.run_sql(0, &format!("select ab_create_metric('m{number}', '{name}'{kind})"))?;
             if self.random.random_bool(0.5) {
                 let experiment = self.experiment();
                 self.run_sql(0, &format!("select ab_add_metric('{experiment}', 'm{number}')"))?;
@@ -356,6 +380,7 @@ impl<'a> History<'a> {
             user: self.pick(&USERS),
             name: self.pick(&NAMES),
             value: self.pick(&VALUES),
+            properties: self.pick(&PROPERTIES),
             kind: if is_exposure { "exposure" } else { self.pick(&["custom", "conversion", "purchase"]) },
             experiment,
             variant: if is_exposure { Some(self.pick(variants)) } else { None },
@@ -399,10 +424,11 @@ impl<'a> History<'a> {
             timestamp(event.time)
         };
         let statement = format!(
-            "select ab_track({}, '{}', {}, '{{}}', '{}', {}, {}, {time}, '{}')",
+            "select ab_track({}, '{}', {}, '{}', '{}', {}, {}, {time}, '{}')",
             quoted(Some(event.user)),
             event.name,
             event.value,
+            event.properties,
             event.kind,
             quoted(event.experiment.as_deref()),
             quoted(event.variant),
@@ -432,7 +458,7 @@ impl<'a> History<'a> {
             column(&|event| quoted(Some(event.kind))),
             column(&|event| quoted(Some(event.name))),
             column(&|event| event.value.to_owned()),
-            column(&|_| "'{}'".to_owned()),
+            column(&|event| format!("'{}'", event.properties)),
             column(&|event| quoted(event.experiment.as_deref())),
             column(&|event| quoted(event.variant)),
             column(&|_| "null".to_owned()),
@@ -719,23 +745,30 @@ fn rows(client: &mut Client, workspace: &str, query: &str) -> Outcome<Vec<String
 /// The state, one line a row; numbers without the zeros at their end, which are not part of their value.
 const STATE: &str = "
 select line from (
-    select format('exposure %s %s %s %s %s %s', x.experiment, s.user_id, s.variant, s.first_exposed_at, s.event_id, s.is_multiple) as line
+    select format('exposure %s %s %s %s %s %s %s', x.experiment, s.user_id, s.variant, s.first_exposed_at, s.event_id, s.is_multiple, s.dimensions) as line
     from ab.exposure s join ab.experiment x using (experiment_id) join ab.workspace w using (workspace_id) where w.workspace = $1
     union all
-    select format('unit_metric %s %s %s %s %s', x.experiment, m.metric, s.user_id, s.event_count, trim_scale(s.total))
+    select format('unit_metric %s %s %s %s %s %s | %s', x.experiment, m.metric, s.user_id, s.event_count, trim_scale(s.total), trim_scale(coalesce(s.denominator, 0)), format('%s %s', trim_scale(s.covariate), trim_scale(s.covariate_denominator)))
     from ab.unit_metric s join ab.experiment x using (experiment_id) join ab.metric m on m.metric_id = s.metric_id
     join ab.workspace w on w.workspace_id = x.workspace_id
     join ab.experiment_metric a on a.experiment_id = s.experiment_id and a.metric_id = s.metric_id
     where w.workspace = $1 and a.complete_from is null
+        -- What a stop took back of a ratio leaves a row of zeros.
+        and (s.event_count <> 0 or s.denominator <> 0 or num_nonnulls(s.covariate, s.covariate_denominator) > 0)
     union all
     select format('variant_statistic %s %s %s %s', x.experiment, s.variant, s.units, s.multiple_units)
     from ab.variant_statistic s join ab.experiment x using (experiment_id) join ab.workspace w using (workspace_id) where w.workspace = $1
     union all
-    select format('metric_statistic %s %s %s %s %s %s', x.experiment, m.metric, s.variant, s.conversions, trim_scale(s.total), trim_scale(s.total_of_squares))
+    select format('metric_statistic %s %s %s %s %s %s %s %s %s | %s %s %s', x.experiment, m.metric, s.variant, s.conversions, s.capped_units, trim_scale(s.uncapped_total), trim_scale(s.total), trim_scale(s.total_of_squares),
+        format('%s %s %s', trim_scale(s.denominator), trim_scale(s.denominator_of_squares), trim_scale(s.total_denominator)),
+        s.covariate_units,
+        format('%s %s %s %s %s', trim_scale(s.covariate), trim_scale(s.covariate_of_squares), trim_scale(s.covariate_denominator), trim_scale(s.covariate_denominator_of_squares), trim_scale(s.covariate_covariate_denominator)),
+        format('%s %s %s %s', trim_scale(s.total_covariate), trim_scale(s.total_covariate_denominator), trim_scale(s.denominator_covariate), trim_scale(s.denominator_covariate_denominator)))
     from ab.metric_statistic s join ab.experiment x using (experiment_id) join ab.metric m on m.metric_id = s.metric_id
     join ab.workspace w on w.workspace_id = x.workspace_id
     join ab.experiment_metric a on a.experiment_id = s.experiment_id and a.metric_id = s.metric_id
     where w.workspace = $1 and a.complete_from is null
+        and (s.conversions, s.total, s.denominator, s.covariate_units) <> (0, 0, 0, 0)
 ) l order by line";
 
 /// The same from the raw events, as the documentation defines it: for each user of each experiment, look.
@@ -764,33 +797,80 @@ unit as materialized (
         limit 1
     ) f
 ),
-measured as materialized (
-    select u.experiment, m.metric, u.user_id, u.variant, t.events,
-        case m.kind when 'conversion' then least(t.events, 1) when 'count' then t.events else t.amount end as total
-    from unit u
-    join ab.experiment_metric a using (experiment_id)
+part as materialized (
+    select a.experiment_id, m.metric_id, m.metric, m.kind, m.cap, m.window_start, m.window_end, m.covariate_window, p.*
+    from ab.experiment_metric a
     join ab.metric m using (metric_id)
     cross join lateral (
-        select count(*) as events, coalesce(sum(e.value::numeric), 0) as amount
-        from recorded e
-        where e.event_type <> 'exposure' and e.event_name = m.event_name and e.user_id = u.user_id
-            and e.event_time >= u.since and e.event_time < u.until
-            and coalesce(e.experiment_id, u.experiment_id) = u.experiment_id
-    ) t
-    where t.events > 0
-        -- Added when some of its events had expired, and so not defined by all of them.
-        and a.complete_from is null
+        values (false, m.event_name, m.filter, m.value_property, m.numerator), (true, m.denominator_event_name, m.denominator_filter, m.denominator_value_property, m.denominator)
+    ) p (is_denominator, event_name, filter, value_property, aggregate)
+    -- Added when some of its events had expired, and so not defined by all of them.
+    where a.complete_from is null and p.event_name is not null
+),
+counted as materialized (
+    select u.experiment, p.metric, p.kind, p.cap, u.user_id, u.variant, p.is_denominator, e.event_time >= u.since as is_after, e.event_time, e.event_id,
+        case when p.aggregate = 'count' or p.kind in ('conversion', 'retention', 'count', 'unique_days') then 1 when p.kind in ('first', 'last') then v.amount else coalesce(v.amount, 0) end as amount
+    from unit u
+    join part p using (experiment_id)
+    join recorded e on e.user_id = u.user_id and e.event_type <> 'exposure' and e.event_name = p.event_name and coalesce(e.experiment_id, u.experiment_id) = u.experiment_id
+    cross join lateral (
+        select case when p.value_property is null then e.value::numeric else (case jsonb_typeof(e.properties -> p.value_property) when 'number' then (e.properties ->> p.value_property) end)::float8::numeric end as amount
+    ) v
+    where (
+            (e.event_time >= u.since + p.window_start and e.event_time < least(u.since + p.window_end, 'infinity') and (p.window_end is not null or e.event_time < u.until))
+            or (e.event_time < u.since and e.event_time >= u.since - p.covariate_window)
+        )
+        -- The only filters there are here.
+        and (p.filter is null or e.properties ->> 'country' = (p.filter -> 'values' ->> 0))
+        and not (p.kind in ('first', 'last') and v.amount is null)
+),
+measured as materialized (
+    select experiment, metric, cap, user_id, variant, events, value, denominator, past, past_denominator,
+        least(value, cap) as y, coalesce(denominator, 0) as z, coalesce(case when past is not null then least(past, cap) end, 0) as u, coalesce(past_denominator, 0) as w
+    from (
+        select c.experiment, c.metric, c.cap, c.user_id, c.variant,
+            count(*) filter (where is_after and not is_denominator) as events,
+            case c.kind
+                when 'conversion' then least(count(*) filter (where is_after), 1)
+                when 'retention' then least(count(*) filter (where is_after), 1)
+                when 'unique_days' then count(distinct (event_time at time zone 'UTC')::date) filter (where is_after)
+                when 'first' then coalesce((array_agg(amount order by event_time, event_id) filter (where is_after))[1], 0)
+                when 'last' then coalesce((array_agg(amount order by event_time desc, event_id desc) filter (where is_after))[1], 0)
+                else coalesce(sum(amount) filter (where is_after and not is_denominator), 0)
+            end as value,
+            sum(amount) filter (where is_after and is_denominator) as denominator,
+            case when count(*) filter (where not is_after and not is_denominator) > 0 then
+                case c.kind
+                    when 'conversion' then 1
+                    when 'retention' then 1
+                    when 'unique_days' then count(distinct (event_time at time zone 'UTC')::date) filter (where not is_after)
+                    when 'first' then (array_agg(amount order by event_time, event_id) filter (where not is_after))[1]
+                    when 'last' then (array_agg(amount order by event_time desc, event_id desc) filter (where not is_after))[1]
+                    else sum(amount) filter (where not is_after and not is_denominator)
+                end
+            end as past,
+            sum(amount) filter (where not is_after and is_denominator) as past_denominator
+        from counted c
+        group by c.experiment, c.metric, c.kind, c.cap, c.user_id, c.variant
+    ) m
 )
 select line from (
-    select format('exposure %s %s %s %s %s %s', u.experiment, u.user_id, u.variant, u.since, u.event_id, u.is_multiple) as line from unit u
+    select format('exposure %s %s %s %s %s %s %s', u.experiment, u.user_id, u.variant, u.since, u.event_id, u.is_multiple,
+        (select jsonb_build_object('country', e.properties ->> 'country') from recorded e where (e.user_id, e.event_id, e.event_time) = (u.user_id, u.event_id, u.since) and e.event_type = 'exposure' and e.properties ? 'country')) as line from unit u
     union all
-    select format('unit_metric %s %s %s %s %s', d.experiment, d.metric, d.user_id, d.events, trim_scale(d.total)) from measured d
+    select format('unit_metric %s %s %s %s %s %s | %s', d.experiment, d.metric, d.user_id, d.events, trim_scale(d.value), trim_scale(d.z), format('%s %s', trim_scale(d.past), trim_scale(d.past_denominator))) from measured d
+    where events <> 0 or z <> 0 or num_nonnulls(past, past_denominator) > 0
     union all
     select format('variant_statistic %s %s %s %s', u.experiment, u.variant, count(*), count(*) filter (where u.is_multiple))
     from unit u group by u.experiment, u.variant
     union all
-    select format('metric_statistic %s %s %s %s %s %s', d.experiment, d.metric, d.variant, count(*), trim_scale(sum(d.total)), trim_scale(sum(d.total * d.total)))
+    select format('metric_statistic %s %s %s %s %s %s %s %s %s | %s %s %s', d.experiment, d.metric, d.variant, count(*) filter (where events > 0), count(*) filter (where value > cap), trim_scale(sum(value)), trim_scale(sum(y)), trim_scale(sum(y * y)),
+        format('%s %s %s', trim_scale(sum(z)), trim_scale(sum(z * z)), trim_scale(sum(y * z))),
+        count(*) filter (where num_nonnulls(past, past_denominator) > 0),
+        format('%s %s %s %s %s', trim_scale(sum(u)), trim_scale(sum(u * u)), trim_scale(sum(w)), trim_scale(sum(w * w)), trim_scale(sum(u * w))),
+        format('%s %s %s %s', trim_scale(sum(y * u)), trim_scale(sum(y * w)), trim_scale(sum(z * u)), trim_scale(sum(z * w))))
     from measured d group by d.experiment, d.metric, d.variant
+    having (count(*) filter (where events > 0), sum(y), sum(z), count(*) filter (where num_nonnulls(past, past_denominator) > 0)) <> (0, 0, 0, 0)
 ) l order by line";
 
 fn difference(one_name: &str, one: &[String], other_name: &str, other: &[String]) -> Option<String> {
