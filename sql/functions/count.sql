@@ -117,7 +117,9 @@ begin
         covariate_decided_at timestamptz,
         decided_by uuid,
         covariate_decided_by uuid,
-        latest_event_at timestamptz
+        latest_event_at timestamptz,
+        -- Whether the user has anything that is worth a row.
+        is_something boolean generated always as (event_count > 0 or num_nonnulls(denominator, covariate, covariate_denominator) > 0) stored
     ) on commit delete rows;
     -- Usually empty since the last commit; truncating what is empty would still write to the catalogues.
     foreach member in array work_tables loop
@@ -221,11 +223,20 @@ begin
                     array_agg(e.event_time order by e.event_time, e.event_id) as exposed_at,
                     array_agg(e.event_id order by e.event_time, e.event_id) as event_ids,
                     (array_agg(e.properties order by e.event_time, e.event_id))[1] as properties
-                from pg_temp.ab_batch e
+                from (
+                    -- Most exposures are of users who have seen the same before, and change nothing.
+                    select e.*
+                    from pg_temp.ab_batch e
+                    left join lateral (
+                        select s.* from ab.exposure s where s.user_id = e.user_id and s.experiment_id = e.experiment_id offset 0
+                    ) x on true
+                    where e.event_type = 'exposure'
+                        and ((e.variant = x.variant or e.event_time >= x.other_exposed_at) and (e.event_time, e.event_id) >= (x.first_exposed_at, x.event_id)) is not true
+                    offset 0
+                ) e
                 join ab.experiment using (experiment_id)
                 left join ab_internal.rollup_progress p using (experiment_id)
-                where e.event_type = 'exposure'
-                    and e.event_time < coalesce(p.stopped_at, 'infinity')
+                where e.event_time < coalesce(p.stopped_at, 'infinity')
                 group by e.user_id, e.experiment_id
             ) b
             left join lateral (
@@ -234,10 +245,6 @@ begin
             cross join lateral (
                 select x.user_id is null or (b.exposed_at[1], b.event_ids[1]) < (x.first_exposed_at, x.event_id) as is_earlier
             ) n
-            -- Most exposures are of users who have seen the same before, and change nothing.
-            where n.is_earlier
-                or x.other_exposed_at is null and b.variants <> array_fill(x.variant, array[cardinality(b.variants)])
-                or b.exposed_at[1] < x.other_exposed_at
         ) f
     ) t
     where t.is_earlier
@@ -367,10 +374,7 @@ create or replace function ab_internal.union_of_days(days date[], more date[])
     immutable
     parallel safe
     as $$
-    select case
-        when more is null or more <@ days then days
-        else (select array_agg(distinct d.day order by d.day) from unnest(days || more) d (day))
-    end
+    select array_agg(distinct d.day order by d.day) from unnest(days || more) d (day)
 $$;
 
 comment on function ab_internal.union_of_days(date[], date[]) is 'the days of both, each once and in order';
@@ -383,14 +387,11 @@ create or replace function ab_internal.change_units()
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    -- first and last are decided by one event, and of two at the same instant by their ids.
-    with deciding as materialized (
-        select distinct on (m.user_id, m.experiment_id, m.metric_id, m.is_after) m.user_id, m.experiment_id, m.metric_id, m.is_after, m.event_time, m.event_id, m.amount
-        from pg_temp.ab_match m
-        where m.aggregate in ('first', 'last')
-        order by m.user_id, m.experiment_id, m.metric_id, m.is_after, case m.aggregate when 'last' then m.event_time end desc, case m.aggregate when 'last' then m.event_id end desc, m.event_time, m.event_id
+    insert into pg_temp.ab_unit_change (
+        experiment_id, metric_id, user_id, old_variant, old_event_count, old_total, old_denominator, old_covariate, old_covariate_denominator,
+        variant, event_count, total, denominator, covariate, covariate_denominator, days, covariate_days,
+        decided_at, covariate_decided_at, decided_by, covariate_decided_by, latest_event_at
     )
-    insert into pg_temp.ab_unit_change
     select
         c.experiment_id,
         c.metric_id,
@@ -406,7 +407,7 @@ begin
         case
             when d.kind in ('conversion', 'retention') then least(n.event_count, 1)
             when d.kind = 'unique_days' then coalesce(cardinality(n.days), 0)
-            when d.kind in ('first', 'last') then case when w.is_after_decided then coalesce(o.total, 0) else coalesce(ad.amount, 0) end
+            when d.kind in ('first', 'last') then case when w.is_after_decided then coalesce(o.total, 0) else coalesce(c.total, 0) end
             else coalesce(o.total, 0) + coalesce(c.total, 0)
         end,
         case when o.denominator is not null or c.denominator is not null then coalesce(o.denominator, 0) + coalesce(c.denominator, 0) end,
@@ -414,7 +415,7 @@ begin
             when c.keeps_covariate then u.covariate
             when d.kind in ('conversion', 'retention') then case when o.covariate is not null or c.covariate_count > 0 then 1 end
             when d.kind = 'unique_days' then cardinality(n.covariate_days)
-            when d.kind in ('first', 'last') then case when w.is_before_decided then o.covariate else bd.amount end
+            when d.kind in ('first', 'last') then case when w.is_before_decided then o.covariate else c.covariate end
             when o.covariate is not null or c.covariate is not null then coalesce(o.covariate, 0) + coalesce(c.covariate, 0)
         end,
         case
@@ -423,10 +424,10 @@ begin
         end,
         n.days,
         case when c.keeps_covariate then u.covariate_days else n.covariate_days end,
-        case when w.is_after_decided then o.decided_at else ad.event_time end,
-        case when c.keeps_covariate then u.covariate_decided_at when w.is_before_decided then o.covariate_decided_at else bd.event_time end,
-        case when w.is_after_decided then o.decided_by else ad.event_id end,
-        case when c.keeps_covariate then u.covariate_decided_by when w.is_before_decided then o.covariate_decided_by else bd.event_id end,
+        case when w.is_after_decided then o.decided_at else c.decided_at end,
+        case when c.keeps_covariate then u.covariate_decided_at when w.is_before_decided then o.covariate_decided_at else c.covariate_decided_at end,
+        case when w.is_after_decided then o.decided_by else c.decided_by end,
+        case when c.keeps_covariate then u.covariate_decided_by when w.is_before_decided then o.covariate_decided_by else c.covariate_decided_by end,
         c.latest_event_at
     from (
         select
@@ -443,15 +444,52 @@ begin
             count(*) filter (where not m.is_after and not m.is_denominator) as covariate_count,
             sum(m.amount) filter (where not m.is_after and not m.is_denominator) as covariate,
             sum(m.amount) filter (where not m.is_after and m.is_denominator) as covariate_denominator,
-            array_agg(distinct (m.event_time at time zone 'UTC')::date) filter (where m.aggregate = 'days' and m.is_after) as days,
-            array_agg(distinct (m.event_time at time zone 'UTC')::date) filter (where m.aggregate = 'days' and not m.is_after) as covariate_days,
+            array_agg((m.event_time at time zone 'UTC')::date) filter (where m.aggregate = 'days' and m.is_after) as days,
+            array_agg((m.event_time at time zone 'UTC')::date) filter (where m.aggregate = 'days' and not m.is_after) as covariate_days,
+            null::timestamptz as decided_at,
+            null::timestamptz as covariate_decided_at,
+            null::uuid as decided_by,
+            null::uuid as covariate_decided_by,
             max(m.event_time) filter (where m.is_after) as latest_event_at
         from pg_temp.ab_match m
+        where m.aggregate not in ('first', 'last')
+        group by m.user_id, m.experiment_id, m.metric_id
+        union all
+        -- Decided by one event, and of two at the same instant by their ids.
+        select
+            m.experiment_id,
+            m.metric_id,
+            m.user_id,
+            min(m.old_variant),
+            min(m.variant),
+            bool_or(m.is_recount),
+            bool_or(m.keeps_covariate),
+            coalesce(max(m.events) filter (where m.is_after), 0),
+            max(m.amount) filter (where m.is_after),
+            null,
+            coalesce(max(m.events) filter (where not m.is_after), 0),
+            max(m.amount) filter (where not m.is_after),
+            null,
+            null,
+            null,
+            max(m.event_time) filter (where m.is_after),
+            max(m.event_time) filter (where not m.is_after),
+            max(m.event_id::text) filter (where m.is_after)::uuid,
+            max(m.event_id::text) filter (where not m.is_after)::uuid,
+            max(m.latest_event_at) filter (where m.is_after)
+        from (
+            select distinct on (e.user_id, e.experiment_id, e.metric_id, e.is_after)
+                e.*,
+                count(*) over (partition by e.user_id, e.experiment_id, e.metric_id, e.is_after) as events,
+                max(e.event_time) over (partition by e.user_id, e.experiment_id, e.metric_id, e.is_after) as latest_event_at
+            from pg_temp.ab_match e
+            where e.aggregate in ('first', 'last')
+            order by e.user_id, e.experiment_id, e.metric_id, e.is_after,
+                case e.aggregate when 'last' then e.event_time end desc, case e.aggregate when 'last' then e.event_id end desc, e.event_time, e.event_id
+        ) m
         group by m.user_id, m.experiment_id, m.metric_id
     ) c
     join ab.metric d using (metric_id)
-    left join deciding ad on ad.is_after and ad.user_id = c.user_id and ad.experiment_id = c.experiment_id and ad.metric_id = c.metric_id
-    left join deciding bd on not bd.is_after and bd.user_id = c.user_id and bd.experiment_id = c.experiment_id and bd.metric_id = c.metric_id
     left join lateral (
         select s.* from ab.unit_metric s where s.user_id = c.user_id and s.experiment_id = c.experiment_id and s.metric_id = c.metric_id offset 0
     ) u on true
@@ -460,13 +498,18 @@ begin
     cross join lateral (
         select
             coalesce(o.event_count, 0) + c.event_count as event_count,
-            ab_internal.union_of_days(o.days, c.days) as days,
-            ab_internal.union_of_days(o.covariate_days, c.covariate_days) as covariate_days
+            case when c.days is null then o.days else ab_internal.union_of_days(o.days, c.days) end as days,
+            case when c.covariate_days is null then o.covariate_days else ab_internal.union_of_days(o.covariate_days, c.covariate_days) end as covariate_days
     ) n
     cross join lateral (
         select
-            ad.event_id is null or coalesce(case d.kind when 'first' then (o.decided_at, o.decided_by) < (ad.event_time, ad.event_id) else (o.decided_at, o.decided_by) > (ad.event_time, ad.event_id) end, false) as is_after_decided,
-            bd.event_id is null or coalesce(case d.kind when 'first' then (o.covariate_decided_at, o.covariate_decided_by) < (bd.event_time, bd.event_id) else (o.covariate_decided_at, o.covariate_decided_by) > (bd.event_time, bd.event_id) end, false) as is_before_decided
+            c.decided_at is null or coalesce(case d.kind when 'first' then (o.decided_at, o.decided_by) < (c.decided_at, c.decided_by) else (o.decided_at, o.decided_by) > (c.decided_at, c.decided_by) end, false) as is_after_decided,
+            c.covariate_decided_at is null or coalesce(
+                case d.kind
+                    when 'first' then (o.covariate_decided_at, o.covariate_decided_by) < (c.covariate_decided_at, c.covariate_decided_by)
+                    else (o.covariate_decided_at, o.covariate_decided_by) > (c.covariate_decided_at, c.covariate_decided_by)
+                end, false
+            ) as is_before_decided
     ) w;
 end
 $$;
@@ -494,25 +537,25 @@ begin
         coalesce(sum(c.unit) filter (where c.event_count > 0), 0),
         coalesce(sum(c.unit) filter (where c.covariate is not null or c.covariate_denominator is not null), 0),
         coalesce(sum(c.unit) filter (where c.total > d.cap), 0),
-        coalesce(sum(c.unit * c.total), 0),
-        coalesce(sum(c.unit * v.y), 0),
-        coalesce(sum(c.unit * v.z), 0),
-        coalesce(sum(c.unit * v.u), 0),
-        coalesce(sum(c.unit * v.w), 0),
-        coalesce(sum(c.unit * v.y * v.y), 0),
-        coalesce(sum(c.unit * v.z * v.z), 0),
-        coalesce(sum(c.unit * v.u * v.u), 0),
-        coalesce(sum(c.unit * v.w * v.w), 0),
-        coalesce(sum(c.unit * v.y * v.z), 0),
-        coalesce(sum(c.unit * v.y * v.u), 0),
-        coalesce(sum(c.unit * v.y * v.w), 0),
-        coalesce(sum(c.unit * v.z * v.u), 0),
-        coalesce(sum(c.unit * v.z * v.w), 0),
-        coalesce(sum(c.unit * v.u * v.w), 0)
+        coalesce(sum(case when d.cap is null then v.signed_y else c.unit * c.total end), 0),
+        coalesce(sum(v.signed_y), 0),
+        coalesce(sum(v.signed_z), 0),
+        coalesce(sum(v.signed_u), 0),
+        coalesce(sum(v.signed_w), 0),
+        coalesce(sum(v.signed_y * v.y), 0),
+        coalesce(sum(v.signed_z * v.z), 0),
+        coalesce(sum(v.signed_u * v.u), 0),
+        coalesce(sum(v.signed_w * v.w), 0),
+        coalesce(sum(v.signed_y * v.z), 0),
+        coalesce(sum(v.signed_y * v.u), 0),
+        coalesce(sum(v.signed_y * v.w), 0),
+        coalesce(sum(v.signed_z * v.u), 0),
+        coalesce(sum(v.signed_z * v.w), 0),
+        coalesce(sum(v.signed_u * v.w), 0)
     from (
         select n.experiment_id, n.metric_id, n.variant, 1 as unit, n.event_count, n.total, n.denominator, n.covariate, n.covariate_denominator
         from pg_temp.ab_unit_change n
-        where n.event_count > 0 or num_nonnulls(n.denominator, n.covariate, n.covariate_denominator) > 0
+        where n.is_something
         union all
         select o.experiment_id, o.metric_id, o.old_variant, -1, o.old_event_count, o.old_total, o.old_denominator, o.old_covariate, o.old_covariate_denominator
         from pg_temp.ab_unit_change o
@@ -520,7 +563,10 @@ begin
     ) c
     join ab.metric d using (metric_id)
     cross join lateral (
-        select least(c.total, d.cap) as y, c.denominator as z, least(c.covariate, case when c.covariate is not null then d.cap end) as u, c.covariate_denominator as w
+        select p.*, c.unit * p.y as signed_y, c.unit * p.z as signed_z, c.unit * p.u as signed_u, c.unit * p.w as signed_w
+        from (
+            select least(c.total, d.cap) as y, c.denominator as z, case when c.covariate is not null then least(c.covariate, d.cap) end as u, c.covariate_denominator as w
+        ) p
     ) v
     group by c.experiment_id, c.metric_id, c.variant
     on conflict (experiment_id, metric_id, variant) do update
@@ -560,6 +606,8 @@ create or replace function ab_internal.apply_unit_changes()
     parallel unsafe
     set search_path = pg_catalog, pg_temp
     as $$
+declare
+    gone record;
 begin
     perform ab_internal.change_units();
     -- Who was counted anew and has nothing left to count.
@@ -592,6 +640,17 @@ begin
                 and c.experiment_id = u.experiment_id
                 and c.metric_id = u.metric_id
         );
+    -- Nobody else makes rows, so those that were not there are inserted without asking again.
+    insert into ab.unit_metric (
+        experiment_id, metric_id, user_id, event_count, total, denominator, covariate, covariate_denominator,
+        days, covariate_days, decided_at, covariate_decided_at, decided_by, covariate_decided_by
+    )
+    select
+        c.experiment_id, c.metric_id, c.user_id, c.event_count, c.total, c.denominator, c.covariate, c.covariate_denominator,
+        c.days, c.covariate_days, c.decided_at, c.covariate_decided_at, c.decided_by, c.covariate_decided_by
+    from pg_temp.ab_unit_change c
+    where c.old_total is null
+        and c.is_something;
     insert into ab.unit_metric as u (
         experiment_id, metric_id, user_id, event_count, total, denominator, covariate, covariate_denominator,
         days, covariate_days, decided_at, covariate_decided_at, decided_by, covariate_decided_by
@@ -600,7 +659,8 @@ begin
         c.experiment_id, c.metric_id, c.user_id, c.event_count, c.total, c.denominator, c.covariate, c.covariate_denominator,
         c.days, c.covariate_days, c.decided_at, c.covariate_decided_at, c.decided_by, c.covariate_decided_by
     from pg_temp.ab_unit_change c
-    where c.event_count > 0 or num_nonnulls(c.denominator, c.covariate, c.covariate_denominator) > 0
+    where c.old_total is not null
+        and c.is_something
     on conflict (user_id, experiment_id, metric_id) do update
         set event_count = excluded.event_count,
             total = excluded.total,
@@ -613,16 +673,15 @@ begin
             covariate_decided_at = excluded.covariate_decided_at,
             decided_by = excluded.decided_by,
             covariate_decided_by = excluded.covariate_decided_by;
-    delete from ab.unit_metric u
-    using (
-        select g.ctid as place
+    -- Few, and each by its key: joined with so few rows the table might be read whole.
+    for gone in
+        select c.experiment_id, c.metric_id, c.user_id
         from pg_temp.ab_unit_change c
-        cross join lateral (select m.ctid from ab.unit_metric m where m.user_id = c.user_id and m.experiment_id = c.experiment_id and m.metric_id = c.metric_id offset 0) g
-        where c.event_count = 0
-            and num_nonnulls(c.denominator, c.covariate, c.covariate_denominator) = 0
-        offset 0
-    ) gone
-    where u.ctid = gone.place;
+        where c.old_total is not null
+            and not c.is_something
+    loop
+        delete from ab.unit_metric u where u.user_id = gone.user_id and u.experiment_id = gone.experiment_id and u.metric_id = gone.metric_id;
+    end loop;
     perform ab_internal.add_statistics();
     insert into ab_internal.rollup_progress as p (experiment_id, latest_event_at)
     select c.experiment_id, max(c.latest_event_at)
@@ -648,7 +707,7 @@ begin
     insert into ab.activity as a (experiment_id, variant, metric_id, resolution, began_at, events, total)
     select m.experiment_id, m.variant, m.metric_id, k.resolution, b.began_at, sum(m.events), sum(m.total)
     from (
-        select c.experiment_id, c.variant, c.metric_id, date_trunc('minute', c.event_time) as minute, count(*) as events, sum(c.amount) as total
+        select c.experiment_id, c.variant, c.metric_id, date_bin('1 minute', c.event_time, 'epoch') as minute, count(*) as events, sum(c.amount) as total
         from (
             select e.experiment_id, e.variant, e.metric_id, e.event_time, e.amount
             from pg_temp.ab_match e
@@ -661,7 +720,7 @@ begin
             where e.event_type = 'exposure'
                 and exists (select from ab.experiment x where x.experiment_id = e.experiment_id)
         ) c
-        group by c.experiment_id, c.variant, c.metric_id, date_trunc('minute', c.event_time)
+        group by c.experiment_id, c.variant, c.metric_id, date_bin('1 minute', c.event_time, 'epoch')
     ) m
     join ab_internal.activity_resolution k on m.minute >= k.kept_from
     cross join lateral (select date_trunc(k.resolution, m.minute at time zone 'UTC') at time zone 'UTC' as began_at) b

@@ -50,6 +50,8 @@ create or replace function @extschema@.ab_rollup(wait boolean default true)
     set timezone = 'UTC'
     set enable_seqscan = off
     set enable_nestloop = off
+    set enable_mergejoin = off
+    set work_mem = '32MB'
     set jit = off
     as $$
 declare
@@ -159,6 +161,8 @@ create or replace function @extschema@.ab_rebuild(experiment text)
     set timezone = 'UTC'
     set enable_seqscan = off
     set enable_nestloop = off
+    set enable_mergejoin = off
+    set work_mem = '32MB'
     set jit = off
     as $$
 declare
