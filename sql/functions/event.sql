@@ -109,6 +109,10 @@ declare
     tables text[];
     sticky boolean[];
     foreign_to integer[];
+    received constant timestamptz := clock_timestamp();
+    inserted bigint;
+    stored bigint := 0;
+    has_partitions boolean;
     -- By class of event: nothing before this may be stored any more.
     expired_conversion timestamptz;
     expired_other timestamptz;
@@ -123,14 +127,24 @@ begin
     into expired_conversion, expired_other
     from ab_internal.event_expired g
     where g.workspace_id = workspace;
+    -- Almost always every day has its partition: then nobody needs to look for each event.
+    select coalesce(bool_and(to_regclass('ab.' || ab_internal.partition_name(d.event_table, d.event_time)) is not null), true)
+    into has_partitions
+    from (
+        select ab_internal.event_table(e.event_type) as event_table, min(e.event_time) as event_time
+        from unnest(event_types, event_times) e (event_type, event_time)
+        group by 1, date_bin('1 day', e.event_time, '2000-01-01 00:00Z')
+    ) d;
     -- Where each event goes: to its table, to the overflow where the day has no partition, nowhere where it is refused.
-    select
-        array_agg(x.experiment_id order by e.item),
-        array_agg(
+    select array_agg(r.experiment_id), array_agg(r.chosen), array_agg(r.is_sticky)
+    into experiment_ids, tables, sticky
+    from (
+        select
+            x.experiment_id,
             case
                 when e.experiment is not null and (x.experiment_id is null or (e.variant is not null and v.variant_id is null)) then 'refused'
                 -- Checked by whoever calls, against another clock perhaps: an event of the year 9999 would never be dropped.
-                when not e.event_time between '2000-01-01 00:00Z' and clock_timestamp() + interval '1 day 5 minutes' then 'refused'
+                when not e.event_time between '2000-01-01 00:00Z' and received + interval '1 day 5 minutes' then 'refused'
                 -- It may have been counted and dropped. An exposure counts once however often it comes, but the events that
                 -- its user caused after it must be there to be counted with it.
                 when e.event_time < case t.event_table
@@ -138,17 +152,17 @@ begin
                     when 'event_other' then expired_other
                     else greatest(expired_conversion, expired_other)
                 end then 'refused'
+                when has_partitions then t.event_table
                 when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
                 else t.event_table
-            end
-            order by e.item
-        ),
-        array_agg(x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null order by e.item)
-    into experiment_ids, tables, sticky
-    from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
-    cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
-    left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
-    left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = e.variant;
+            end as chosen,
+            x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null as is_sticky
+        from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
+        cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
+        left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
+        left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = e.variant
+        order by e.item
+    ) r;
     if 'refused' = any (tables) then
         return query
         select
@@ -221,92 +235,71 @@ begin
         end if;
     end if;
     if 'event_exposure' = any (tables) then
-        return query
-        with stored as (
-            insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-            where e.chosen = 'event_exposure'
-            order by e.user_id, e.event_id, e.event_time
-            on conflict do nothing
-            returning user_id, event_id, event_time
-        )
-        select e.item::integer, 'duplicate', null::text
-        from (
-            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
-            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
-            where i.chosen = 'event_exposure'
-        ) e
-        left join stored s using (user_id, event_id, event_time)
-        where s.user_id is null
-            or e.is_repeated;
+        insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_exposure'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+        get diagnostics inserted = row_count;
+        stored := stored + inserted;
     end if;
     if 'event_conversion' = any (tables) then
-        return query
-        with stored as (
-            insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-            where e.chosen = 'event_conversion'
-            order by e.user_id, e.event_id, e.event_time
-            on conflict do nothing
-            returning user_id, event_id, event_time
-        )
-        select e.item::integer, 'duplicate', null::text
-        from (
-            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
-            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
-            where i.chosen = 'event_conversion'
-        ) e
-        left join stored s using (user_id, event_id, event_time)
-        where s.user_id is null
-            or e.is_repeated;
+        insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_conversion'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+        get diagnostics inserted = row_count;
+        stored := stored + inserted;
     end if;
     if 'event_other' = any (tables) then
-        return query
-        with stored as (
-            insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-            where e.chosen = 'event_other'
-            order by e.user_id, e.event_id, e.event_time
-            on conflict do nothing
-            returning user_id, event_id, event_time
-        )
-        select e.item::integer, 'duplicate', null::text
-        from (
-            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
-            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
-            where i.chosen = 'event_other'
-        ) e
-        left join stored s using (user_id, event_id, event_time)
-        where s.user_id is null
-            or e.is_repeated;
+        insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_other'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+        get diagnostics inserted = row_count;
+        stored := stored + inserted;
     end if;
     if 'event_overflow' = any (tables) then
+        insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
+        where e.chosen = 'event_overflow'
+        order by e.user_id, e.event_id, e.event_time
+        on conflict do nothing;
+        get diagnostics inserted = row_count;
+        stored := stored + inserted;
+    end if;
+    if stored < (select count(*) from unnest(tables) t (chosen) where t.chosen <> 'refused') then
+        -- What this call stored has its time of receipt; of what was sent twice within it the first is what was stored.
         return query
-        with stored as (
-            insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id)
-            select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id
-            from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-                e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-            where e.chosen = 'event_overflow'
-            order by e.user_id, e.event_id, e.event_time
-            on conflict do nothing
-            returning user_id, event_id, event_time
-        )
-        select e.item::integer, 'duplicate', null::text
+        select i.item::integer, 'duplicate', null::text
         from (
-            select i.*, row_number() over (partition by i.user_id, i.event_id, i.event_time order by i.item) > 1 as is_repeated
-            from unnest(user_ids, event_ids, event_times, tables) with ordinality i (user_id, event_id, event_time, chosen, item)
-            where i.chosen = 'event_overflow'
-        ) e
-        left join stored s using (user_id, event_id, event_time)
-        where s.user_id is null
-            or e.is_repeated;
+            select e.*, t.event_table, row_number() over (partition by e.user_id, e.event_id, e.event_time, t.event_table order by e.item) > 1 as is_repeated
+            from unnest(user_ids, event_ids, event_times, event_types, tables) with ordinality e (user_id, event_id, event_time, event_type, chosen, item)
+            cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
+            where e.chosen <> 'refused'
+        ) i
+        left join lateral (
+            select v.received_at
+            from ab.event v
+            where v.workspace_id = workspace
+                and v.user_id = i.user_id
+                and v.event_id = i.event_id
+                and v.event_time = i.event_time
+                and ab_internal.event_table(v.event_type) = i.event_table
+            offset 0
+        ) v on true
+        where i.is_repeated
+            or v.received_at is distinct from received;
     end if;
 end
 $$;
