@@ -84,6 +84,115 @@ $$;
 
 comment on function ab_internal.make_partitions(date, date) is 'makes the missing partitions of those days and moves into them what the overflow held; returns how many it made, 0 also when somebody is in the way';
 
+-- One function for each table, so that each has its own plan: made by this text, which names the table only.
+do $make$
+declare
+    event_table text;
+begin
+    foreach event_table in array array['event_exposure', 'event_conversion', 'event_other', 'event_overflow'] loop
+        execute format($function$
+            create or replace function ab_internal.insert_into_%1$s(
+                workspace integer,
+                user_ids text[],
+                event_ids uuid[],
+                event_times timestamptz[],
+                event_types text[],
+                event_names text[],
+                amounts double precision[],
+                properties text[],
+                experiments text[],
+                variants text[],
+                session_ids text[],
+                tables text[],
+                named text[],
+                named_ids integer[],
+                received timestamptz,
+                all_new boolean
+            )
+                returns bigint
+                language plpgsql
+                volatile
+                parallel unsafe
+                set search_path = pg_catalog, pg_temp
+                as $body$
+            declare
+                inserted bigint;
+            begin
+                -- In the order of the key, so that two senders of the same events wait for each other and never in a circle.
+                if all_new then
+                    insert into ab.%1$s (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+                    select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, n.experiment_id, e.variant, e.session_id, received
+                    from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables)
+                        e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment, variant, session_id, chosen)
+                    left join unnest(named, named_ids) n (experiment, experiment_id) on n.experiment = e.experiment
+                    where coalesce(e.chosen, ab_internal.event_table(e.event_type)) = '%1$s'
+                    order by e.user_id, e.event_id, e.event_time;
+                else
+                    insert into ab.%1$s (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+                    select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, n.experiment_id, e.variant, e.session_id, received
+                    from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables)
+                        e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment, variant, session_id, chosen)
+                    left join unnest(named, named_ids) n (experiment, experiment_id) on n.experiment = e.experiment
+                    where coalesce(e.chosen, ab_internal.event_table(e.event_type)) = '%1$s'
+                    order by e.user_id, e.event_id, e.event_time
+                    on conflict do nothing;
+                end if;
+                get diagnostics inserted = row_count;
+                return inserted;
+            end
+            $body$
+        $function$, event_table);
+        execute format('comment on function ab_internal.insert_into_%1$s is %2$L', event_table, format('stores those of the events whose table is ab.%s and returns how many were not there; all_new raises where one was', event_table));
+    end loop;
+end
+$make$;
+
+create or replace function ab_internal.insert_events(
+    workspace integer,
+    user_ids text[],
+    event_ids uuid[],
+    event_times timestamptz[],
+    event_types text[],
+    event_names text[],
+    amounts double precision[],
+    properties text[],
+    experiments text[],
+    variants text[],
+    session_ids text[],
+    used text[],
+    tables text[],
+    named text[],
+    named_ids integer[],
+    received timestamptz,
+    all_new boolean
+)
+    returns bigint
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    stored bigint := 0;
+begin
+    if 'event_exposure' = any (used) then
+        stored := stored + ab_internal.insert_into_event_exposure(workspace, user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables, named, named_ids, received, all_new);
+    end if;
+    if 'event_conversion' = any (used) then
+        stored := stored + ab_internal.insert_into_event_conversion(workspace, user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables, named, named_ids, received, all_new);
+    end if;
+    if 'event_other' = any (used) then
+        stored := stored + ab_internal.insert_into_event_other(workspace, user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables, named, named_ids, received, all_new);
+    end if;
+    if 'event_overflow' = any (used) then
+        stored := stored + ab_internal.insert_into_event_overflow(workspace, user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables, named, named_ids, received, all_new);
+    end if;
+    return stored;
+end
+$$;
+
+comment on function ab_internal.insert_events(integer, text[], uuid[], timestamptz[], text[], text[], double precision[], text[], text[], text[], text[], text[], text[], text[], integer[], timestamptz, boolean) is 'stores events in the tables used, each in the one that tables names for it or else in that of its type; returns how many were not there';
+
 create or replace function ab_internal.store_events(
     workspace integer,
     user_ids text[],
@@ -105,14 +214,22 @@ create or replace function ab_internal.store_events(
     as $$
 #variable_conflict use_column
 declare
+    -- For each event, where some need a look: its experiment, where it goes to (refused is nowhere), whether that is kept.
     experiment_ids integer[];
     tables text[];
     sticky boolean[];
     foreign_to integer[];
     received constant timestamptz := clock_timestamp();
-    inserted bigint;
-    stored bigint := 0;
+    used text[];
+    earliest timestamptz;
+    latest timestamptz;
     has_partitions boolean;
+    named text[];
+    named_ids integer[];
+    are_known boolean;
+    is_any_sticky boolean;
+    stored bigint;
+    expected bigint;
     -- By class of event: nothing before this may be stored any more.
     expired_conversion timestamptz;
     expired_other timestamptz;
@@ -127,42 +244,52 @@ begin
     into expired_conversion, expired_other
     from ab_internal.event_expired g
     where g.workspace_id = workspace;
-    -- Almost always every day has its partition: then nobody needs to look for each event.
-    select coalesce(bool_and(to_regclass('ab.' || ab_internal.partition_name(d.event_table, d.event_time)) is not null), true)
-    into has_partitions
+    -- What is asked of a few days and experiments here need not be asked of each event.
+    select array_agg(distinct d.event_table), min(d.earliest), max(d.latest), coalesce(bool_and(to_regclass('ab.' || ab_internal.partition_name(d.event_table, d.earliest)) is not null), true)
+    into used, earliest, latest, has_partitions
     from (
-        select ab_internal.event_table(e.event_type) as event_table, min(e.event_time) as event_time
+        select ab_internal.event_table(e.event_type) as event_table, min(e.event_time) as earliest, max(e.event_time) as latest
         from unnest(event_types, event_times) e (event_type, event_time)
         group by 1, date_bin('1 day', e.event_time, '2000-01-01 00:00Z')
     ) d;
-    -- Where each event goes: to its table, to the overflow where the day has no partition, nowhere where it is refused.
-    select array_agg(r.experiment_id), array_agg(r.chosen), array_agg(r.is_sticky)
-    into experiment_ids, tables, sticky
+    select array_agg(k.experiment), array_agg(k.experiment_id), coalesce(bool_and(k.are_known), true), coalesce(bool_or(k.is_sticky), false)
+    into named, named_ids, are_known, is_any_sticky
     from (
-        select
-            x.experiment_id,
-            case
-                when e.experiment is not null and (x.experiment_id is null or (e.variant is not null and v.variant_id is null)) then 'refused'
-                -- Checked by whoever calls, against another clock perhaps: an event of the year 9999 would never be dropped.
-                when not e.event_time between '2000-01-01 00:00Z' and received + interval '1 day 5 minutes' then 'refused'
-                -- It may have been counted and dropped. An exposure counts once however often it comes, but the events that
-                -- its user caused after it must be there to be counted with it.
-                when e.event_time < case t.event_table
-                    when 'event_conversion' then expired_conversion
-                    when 'event_other' then expired_other
-                    else greatest(expired_conversion, expired_other)
-                end then 'refused'
-                when has_partitions then t.event_table
-                when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
-                else t.event_table
-            end as chosen,
-            x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null as is_sticky
-        from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
-        cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
-        left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
-        left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = e.variant
-        order by e.item
-    ) r;
+        select n.experiment, x.experiment_id, x.is_sticky, bool_and(x.experiment_id is not null and (n.variant is null or v.variant_id is not null)) as are_known
+        from (select distinct e.experiment, e.variant from unnest(experiments, variants) e (experiment, variant) where e.experiment is not null) n
+        left join ab.experiment x on x.workspace_id = workspace and x.experiment = n.experiment
+        left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = n.variant
+        group by n.experiment, x.experiment_id, x.is_sticky
+    ) k;
+    if not has_partitions or not are_known or is_any_sticky or earliest < greatest(expired_conversion, expired_other, '2000-01-01 00:00Z') or latest > received + interval '1 day 5 minutes' then
+        select array_agg(r.experiment_id), array_agg(r.chosen), array_agg(r.is_sticky)
+        into experiment_ids, tables, sticky
+        from (
+            select
+                x.experiment_id,
+                case
+                    when e.experiment is not null and (x.experiment_id is null or (e.variant is not null and v.variant_id is null)) then 'refused'
+                    -- Checked by whoever calls, against another clock perhaps: an event of the year 9999 would never be dropped.
+                    when not e.event_time between '2000-01-01 00:00Z' and received + interval '1 day 5 minutes' then 'refused'
+                    -- It may have been counted and dropped. An exposure counts once however often it comes, but the events that
+                    -- its user caused after it must be there to be counted with it.
+                    when e.event_time < case t.event_table
+                        when 'event_conversion' then expired_conversion
+                        when 'event_other' then expired_other
+                        else greatest(expired_conversion, expired_other)
+                    end then 'refused'
+                    when has_partitions then t.event_table
+                    when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
+                    else t.event_table
+                end as chosen,
+                x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null as is_sticky
+            from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
+            cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
+            left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
+            left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = e.variant
+            order by e.item
+        ) r;
+    end if;
     if 'refused' = any (tables) then
         return query
         select
@@ -193,7 +320,7 @@ begin
         from unnest(tables, event_types, event_times) with ordinality e (chosen, event_type, event_time, item)
         cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t;
     end if;
-    -- In the order of the key, so that two senders of the same events wait for each other and never in a circle.
+    -- In the order of the key here too.
     if true = any (sticky) then
         with given as (
             insert into ab.sticky_assignment (experiment_id, user_id, variant)
@@ -234,51 +361,24 @@ begin
             update ab.experiment x set has_foreign_assignments = true where x.experiment_id = any (foreign_to);
         end if;
     end if;
-    if 'event_exposure' = any (tables) then
-        insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_exposure'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
-        get diagnostics inserted = row_count;
-        stored := stored + inserted;
+    if tables is not null then
+        used := array(select distinct t.chosen from unnest(tables) t (chosen));
     end if;
-    if 'event_conversion' = any (tables) then
-        insert into ab.event_conversion (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_conversion'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
-        get diagnostics inserted = row_count;
-        stored := stored + inserted;
+    expected := cardinality(user_ids) - coalesce(cardinality(array_positions(tables, 'refused')), 0);
+    -- Most batches hold nothing that was sent before. To find that out with each row is what costs less than to ask before each; a
+    -- short one does without the subtransaction, of which a transaction should not have many.
+    if cardinality(user_ids) >= 50 then
+        begin
+            stored := ab_internal.insert_events(workspace, user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, used, tables, named, named_ids, received, true);
+        exception
+            when unique_violation then
+                stored := null;
+        end;
     end if;
-    if 'event_other' = any (tables) then
-        insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_other'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
-        get diagnostics inserted = row_count;
-        stored := stored + inserted;
+    if stored is null then
+        stored := ab_internal.insert_events(workspace, user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, used, tables, named, named_ids, received, false);
     end if;
-    if 'event_overflow' = any (tables) then
-        insert into ab.event_overflow (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
-        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, e.experiment_id, e.variant, e.session_id, received
-        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiment_ids, variants, session_ids, tables)
-            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment_id, variant, session_id, chosen)
-        where e.chosen = 'event_overflow'
-        order by e.user_id, e.event_id, e.event_time
-        on conflict do nothing;
-        get diagnostics inserted = row_count;
-        stored := stored + inserted;
-    end if;
-    if stored < (select count(*) from unnest(tables) t (chosen) where t.chosen <> 'refused') then
+    if stored < expected then
         -- What this call stored has its time of receipt; of what was sent twice within it the first is what was stored.
         return query
         select i.item::integer, 'duplicate', null::text
@@ -286,7 +386,7 @@ begin
             select e.*, t.event_table, row_number() over (partition by e.user_id, e.event_id, e.event_time, t.event_table order by e.item) > 1 as is_repeated
             from unnest(user_ids, event_ids, event_times, event_types, tables) with ordinality e (user_id, event_id, event_time, event_type, chosen, item)
             cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
-            where e.chosen <> 'refused'
+            where e.chosen is distinct from 'refused'
         ) i
         left join lateral (
             select v.received_at

@@ -39,6 +39,40 @@ $$;
 
 comment on function ab_internal.add_incarnation(text) is 'notes that the database lives in this cluster now';
 
+create or replace function ab_internal.summarize_events()
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- VACUUM and ANALYZE may hold what this needs, for long; then it is done another time.
+    set lock_timeout = '20ms'
+    as $$
+declare
+    part record;
+    range_start bigint;
+begin
+    for part in
+        select to_regclass('ab.' || n.name || '_transaction_id_idx') as summary, pg_relation_size(to_regclass('ab.' || n.name)) / current_setting('block_size')::bigint as pages
+        from unnest(array['event_exposure', 'event_conversion', 'event_other']) t (event_table)
+        cross join unnest(array[now(), now() - interval '1 day']) d (day)
+        cross join lateral (select ab_internal.partition_name(t.event_table, d.day) as name) n
+        where to_regclass('ab.' || n.name || '_transaction_id_idx') is not null
+    loop
+        -- From the last range that is full back to one that is known.
+        range_start := (part.pages / 32 - 1) * 32;
+        while range_start >= 0 and brin_summarize_range(part.summary, range_start) > 0 loop
+            range_start := range_start - 32;
+        end loop;
+    end loop;
+exception
+    when lock_not_available then
+        return;
+end
+$$;
+
+comment on function ab_internal.summarize_events() is 'notes which transactions are where in what has been written of today''s events and yesterday''s, which would otherwise be read again until VACUUM does it';
+
 create or replace function @extschema@.ab_rollup(wait boolean default true)
     returns bigint
     language plpgsql
@@ -139,6 +173,7 @@ begin
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
     perform ab_internal.count_added_metrics(lower_bound, before);
+    perform ab_internal.summarize_events();
     return counted;
 end
 $$;

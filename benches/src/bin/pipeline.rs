@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ab_core::bucket::bucket;
 use ab_embedded::{Cluster, Gateway};
 use anyhow::{Context, ensure};
 use postgres::Client;
@@ -223,11 +224,17 @@ fn body(batch: u64) -> String {
             event % 17
         );
         let written = match index % 10 {
-            0 | 5 => write!(
-                body,
-                r#"{{"user_id":"user_{user}","event_type":"exposure","event_name":"exposure","experiment_id":"exp_{}","variant_id":"control",{properties}}}"#,
-                1 + (user * 7 + event % 3 * 33) % u64::from(EXPERIMENTS),
-            ),
+            0 | 5 => {
+                let experiment = format!("exp_{}", 1 + (user * 7 + event % 3 * 33) % u64::from(EXPERIMENTS));
+                let variant = match bucket(&format!("{experiment}:variant"), &format!("user_{user}")) {
+                    0..500_000 => "control",
+                    _ => "treatment",
+                };
+                write!(
+                    body,
+                    r#"{{"user_id":"user_{user}","event_type":"exposure","event_name":"exposure","experiment_id":"{experiment}","variant_id":"{variant}",{properties}}}"#,
+                )
+            }
             1 | 6 => match (batch + index) % 3 {
                 0 => write!(
                     body,
