@@ -21,6 +21,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_postgres::NoTls;
 use tracing::{debug, error, info, warn};
 
 use crate::database::{describe, describe_pool};
@@ -142,7 +143,9 @@ impl Shared {
     }
 
     async fn receipted(&self, receipt: Receipt, count: usize) -> Outcome {
-        match receipt.await.unwrap_or(Err(Refusal::Broken)) {
+        // A disk that does not answer is as good as broken; what it writes later all the same does no harm.
+        let receipt = timeout(SILENCE, receipt).await.ok().and_then(Result::ok);
+        match receipt.unwrap_or(Err(Refusal::Broken)) {
             Ok(()) => {
                 self.metrics.spooled.inc_by(count as u64);
                 Outcome::Spooled
@@ -683,7 +686,9 @@ impl Writer {
                     break;
                 }
                 match failure {
-                    Failure::Refused(_) => info!(reason, "the database refused an event"),
+                    Failure::Refused(_) | Failure::Violation(_) => {
+                        info!(reason, "the database refused an event")
+                    }
                     _ => error!(reason, events = part.len(), "events could not be written"),
                 }
                 // Its sender can put right what was refused. What anything else is about only the database's people can tell.
@@ -803,13 +808,17 @@ impl Writer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let failure = problem::failure(&error);
-                if failure == Failure::Misconfigured {
+                // From before an upgrade perhaps, or to a primary that has become a standby: another one may be better.
+                if matches!(failure, Failure::Temporary | Failure::Misconfigured) {
                     drop(Object::take(client));
                 }
                 Err(Setback { failure, reason: describe(&error) })
             }
             Err(_) => {
-                // The statement may still be running there: nothing else can be sent over this connection.
+                // The statement may still be running there: nothing else can be sent over this connection. One that waits
+                // for a standby would do so for ever, and take one of the server's connections with each attempt.
+                let token = client.cancel_token();
+                tokio::spawn(async move { timeout(SILENCE, token.cancel_query(NoTls)).await });
                 drop(Object::take(client));
                 Err(Setback::temporary(format!("no answer within {} seconds", SILENCE.as_secs())))
             }

@@ -183,9 +183,10 @@ impl Traffic {
                 assert!(begin.elapsed() < PATIENCE, "a batch is never acknowledged");
                 thread::sleep(Duration::from_millis(20));
             }
-            let mut acknowledged = self.acknowledged.lock().expect("the ids");
-            acknowledged
-                .extend(events.iter().filter_map(|event| event["event_id"].as_str().map(str::to_owned)));
+            let ids = events.iter().filter_map(|event| event["event_id"].as_str().map(str::to_owned));
+            self.acknowledged.lock().expect("the ids").extend(ids);
+            // A steady stream and not a flood: more would only be more to compare.
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
