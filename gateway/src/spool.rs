@@ -639,6 +639,33 @@ mod tests {
         assert_eq!(take(&reopen(&directory).await).await, users(0..1_500));
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_written_while_it_is_read_is_read_once() {
+        const BATCHES: usize = 100;
+        let directory = TempDir::new().unwrap();
+        let spool = Arc::new(open(&directory));
+        let senders: Vec<_> = (0..4)
+            .map(|sender| {
+                let spool = Arc::clone(&spool);
+                tokio::spawn(async move {
+                    for batch in 0..BATCHES {
+                        let first = (sender * BATCHES + batch) * 3;
+                        put(&spool, first..first + 3).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        let mut found = Vec::new();
+        while !(senders.iter().all(|sender| sender.is_finished()) && spool.is_empty()) {
+            found.extend(take(&spool).await);
+            tokio::task::yield_now().await;
+        }
+        found.sort();
+        let mut all = users(0..4 * BATCHES * 3);
+        all.sort();
+        assert_eq!(found, all);
+    }
+
     #[tokio::test]
     async fn a_directory_has_one_gateway() {
         let directory = TempDir::new().unwrap();

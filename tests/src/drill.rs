@@ -104,12 +104,12 @@ impl Front {
         self.spool.path()
     }
 
-    /// Waits until all that is spooled is in the database.
+    /// Waits until the gateway has found its database again, and all that is spooled is there.
     pub fn wait_until_drained(&self) {
         eventually("the spool is emptied", || {
             let answer = reqwest::blocking::get(format!("{}/health/ready", self.http()));
             let body = answer.ok().and_then(|answer| answer.json::<Value>().ok()).unwrap_or_default();
-            body["spooling"] == json!(false)
+            body["spooling"] == json!(false) && body["database"] == json!("up")
         });
     }
 
@@ -230,7 +230,7 @@ fn event(number: u64) -> Value {
     });
     let more = match number % 5 {
         0 => json!({"event_type": "exposure", "event_name": "exposure", "experiment_id": "e",
-                    "variant_id": if user % 2 == 0 { "control" } else { "treatment" }}),
+                    "variant_id": if user.is_multiple_of(2) { "control" } else { "treatment" }}),
         1 => json!({"event_type": "purchase", "event_name": "buy", "value": number as f64 / 100.0}),
         2 => json!({"event_name": "buy", "value": 0.1, "properties": {"note": "line\nend"}}),
         _ => json!({"event_name": "look"}),
