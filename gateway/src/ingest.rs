@@ -206,7 +206,8 @@ impl Ticket {
         self.outcomes_within(Duration::MAX).await
     }
 
-    /// The same for someone with less patience; the events stay queued for as long as was said on submission.
+    /// The same for someone with less patience; the events stay queued for as long as was said on submission, and go to the
+    /// spool if there is one.
     pub async fn outcomes_within(self, patience: Duration) -> Vec<Outcome> {
         let Ticket { way, deadline, events, is_spooled, shared } = self;
         let end = Instant::now().checked_add(patience).map_or(deadline, |end| end.min(deadline));
