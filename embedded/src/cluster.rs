@@ -55,6 +55,39 @@ impl Cluster {
 
     /// A throwaway cluster with settings of `postgresql.conf`, as `("max_prepared_transactions", "10")`.
     pub fn throwaway_with(settings: &[(&str, &str)]) -> Result<Cluster> {
+        let cluster = Cluster::in_throwaway_directory(random_password())?;
+        cluster.initialise(settings)?;
+        cluster.start_on_free_port()?;
+        Ok(cluster)
+    }
+
+    /// A throwaway cluster that follows this one, under the application name `standby`, and has its roles and passwords.
+    pub fn standby(&self) -> Result<Cluster> {
+        let standby = Cluster::in_throwaway_directory(self.password.clone())?;
+        let data = standby.data();
+        make_directory(&data)?;
+        fs::set_permissions(&data, Permissions::from_mode(0o700))?;
+        standby.user.own(&data)?;
+        let source = format!("{} application_name=standby", self.conninfo());
+        let output = standby
+            .user
+            .command(&standby.bin("pg_basebackup"))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-password", "--dbname", &source])
+            .arg("--pgdata")
+            .arg(&data)
+            .current_dir(&standby.directory)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run pg_basebackup")?;
+        if !output.status.success() {
+            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        standby.start_on_free_port()?;
+        Ok(standby)
+    }
+
+    /// A cluster without data in a directory of its own, which goes when this process ends.
+    fn in_throwaway_directory(password: String) -> Result<Cluster> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let home = Home::open()?;
         let server = Server::prepare(&home)?;
@@ -71,28 +104,28 @@ impl Cluster {
             (directory, lock)
         };
         let leash = Leash::new("QUIT", Some(&directory))?;
-        let cluster = Cluster {
+        Ok(Cluster {
             server,
             user: home.user().clone(),
             log: directory.join("postgresql.log"),
             directory,
-            password: random_password(),
+            password,
             running: Mutex::new(Running { port: 0, postmaster: None }),
             leash: Some(leash),
             lock: Some(lock),
-        };
-        cluster.initialise(settings)?;
-        for attempt in 1.. {
-            cluster.state().port = free_port()?;
-            match cluster.start() {
-                Ok(()) => break,
-                Err(error) if attempt == 5 || !error.to_string().contains("Address already in use") => {
-                    return Err(error);
-                }
-                Err(_) => {}
+        })
+    }
+
+    fn start_on_free_port(&self) -> Result<()> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            self.state().port = free_port()?;
+            match self.start() {
+                Err(error) if attempt < 5 && error.to_string().contains("Address already in use") => {}
+                outcome => return outcome,
             }
         }
-        Ok(cluster)
     }
 
     /// The lasting cluster of an `AB_HOME`, made at the first call; not started. With `is_held` it ends with this
@@ -168,6 +201,11 @@ impl Cluster {
     pub fn url_as(&self, role: &str, password: &str, database: &str) -> String {
         let (role, password, database) = (encode(role), encode(password), encode(database));
         format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}", self.port())
+    }
+
+    /// Where the server is and how the superuser gets in, as libpq reads it.
+    fn conninfo(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres password={}", self.port(), self.password)
     }
 
     /// A connection as the superuser.
@@ -304,6 +342,21 @@ impl Cluster {
         if is_gone { Ok(()) } else { Err(anyhow!("the server on {} does not die", data.display())) }
     }
 
+    /// Stops every process of the server where it stands; its connections stay, and nothing answers.
+    pub fn pause(&self) {
+        processes_in(&self.data()).into_iter().for_each(|pid| signal(pid, Signal::SIGSTOP));
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        processes_in(&self.data()).into_iter().for_each(|pid| signal(pid, Signal::SIGCONT));
+    }
+
+    /// Makes a standby a server of its own; answers when it takes writes.
+    pub fn promote(&self) -> Result<()> {
+        self.connect("postgres")?.batch_execute("select pg_promote()").context("cannot promote the standby")
+    }
+
     fn end(&self, how: Signal) -> Result<()> {
         let mut running = self.state();
         let data = self.data();
@@ -398,12 +451,12 @@ impl Drop for Cluster {
     }
 }
 
-/// Whether the postmaster has written that it is ready, on the line where `pg_ctl` reads it too.
+/// Whether the postmaster has written that it takes connections, on the line where `pg_ctl` reads it too.
 fn is_accepting(data: &Path, postmaster: u32) -> bool {
     let Ok(file) = fs::read_to_string(data.join("postmaster.pid")) else { return false };
     let lines: Vec<&str> = file.lines().collect();
     lines.first().is_some_and(|pid| pid.trim() == postmaster.to_string())
-        && lines.get(7).is_some_and(|status| status.trim() == "ready")
+        && lines.get(7).is_some_and(|status| ["ready", "standby"].contains(&status.trim()))
 }
 
 /// Removes the directories of throwaway clusters whose process has ended and whose leash did not get to it.

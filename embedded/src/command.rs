@@ -93,6 +93,14 @@ fn ports_file(home: &Home) -> PathBuf {
     home.directory().join("ports")
 }
 
+/// Where the gateway keeps events while the database is away.
+pub fn spool_directory(home: &Home) -> String {
+    std::env::var("AB_SPOOL_DIR")
+        .ok()
+        .filter(|directory| !directory.is_empty())
+        .unwrap_or_else(|| home.directory().join("spool").display().to_string())
+}
+
 /// Also tells when the gateway was started: by the time of its last change.
 pub fn gateway_file(home: &Home) -> PathBuf {
     home.directory().join("gateway.pid")

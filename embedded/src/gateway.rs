@@ -33,14 +33,19 @@ impl Gateway {
 
     /// The same with further environment variables, as `("AB_WORKSPACE", "shop")`.
     pub fn start_with(database_url: &str, environment: &[(&str, &str)]) -> Result<Gateway> {
+        let gateway = Gateway::launch(&[], database_url, environment)?;
+        gateway.wait_until_ready(LIMIT)?;
+        Ok(gateway)
+    }
+
+    /// The same without waiting, by way of a program and its arguments, which become the gateway: `&["nice"]`, or none.
+    pub fn launch(way: &[&str], database_url: &str, environment: &[(&str, &str)]) -> Result<Gateway> {
         let home = Home::open()?;
         let port = free_port()?;
         let logs = home.directory().join("gateway-logs");
         crate::home::make_directory(&logs)?;
-        let gateway =
-            Gateway::spawn(database_url, port, &logs.join(format!("{port}.log")), environment, true)?;
-        gateway.wait_until_ready(LIMIT)?;
-        Ok(gateway)
+        let log = logs.join(format!("{port}.log"));
+        Gateway::spawn_through(way, database_url, port, &log, environment, true)
     }
 
     /// Starts a gateway and does not wait. With `is_held` it ends with this process.
@@ -51,10 +56,22 @@ impl Gateway {
         environment: &[(&str, &str)],
         is_held: bool,
     ) -> Result<Gateway> {
+        Gateway::spawn_through(&[], database_url, port, log, environment, is_held)
+    }
+
+    fn spawn_through(
+        way: &[&str],
+        database_url: &str,
+        port: u16,
+        log: &Path,
+        environment: &[(&str, &str)],
+        is_held: bool,
+    ) -> Result<Gateway> {
         let leash = if is_held { Some(Leash::new("KILL", None)?) } else { None };
         let output =
             File::create(log).with_context(|| format!("cannot write the gateway's log {}", log.display()))?;
         let child = Command::new("setsid")
+            .args(way)
             .arg(Gateway::binary()?)
             .env("DATABASE_URL", database_url)
             .env("AB_HTTP_ADDR", format!("127.0.0.1:{port}"))

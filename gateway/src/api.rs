@@ -32,7 +32,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
 use crate::Gateway;
-use crate::ingest::Event;
+use crate::event::Event;
 use crate::metrics::{Route, Watch};
 use crate::problem::{self, HttpCode, Problem};
 use crate::sticky::{self, Known, Open};

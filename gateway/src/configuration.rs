@@ -37,7 +37,15 @@ pub struct Configuration {
     #[arg(long, env = "AB_QUEUE_KIB", default_value = "65536")]
     pub queue_kib: u32,
 
-    /// Seconds after which an event that could not be committed is answered with 503
+    /// Directory of this gateway alone for events that the database does not take at the moment; none: they are refused
+    #[arg(long, env = "AB_SPOOL_DIR")]
+    pub spool_dir: Option<PathBuf>,
+
+    /// How many bytes of events may wait there; past it the answer is 429
+    #[arg(long, env = "AB_SPOOL_BYTES", default_value = "1073741824")]
+    pub spool_bytes: u64,
+
+    /// Seconds after which an event that could not be committed is answered with 503; spooled after half of it
     #[arg(long, env = "AB_WRITE_SECONDS", default_value = "10")]
     pub write_seconds: u64,
 

@@ -1,13 +1,15 @@
 //! The HTTP front of pg_ab: assignment from memory, events committed in batches.
 //!
 //! It decides with the same engine, compiled from the same documents, as the extension does, and reaches the database
-//! only through its public functions. Nothing here is state that could be lost: kill it, start ten of it.
+//! only through its public functions. Nothing here is state that could be lost: kill it, start ten of it. What it has
+//! acknowledged without the database is in the spool, on disk.
 
 pub mod api;
 pub mod clock;
 pub mod configuration;
 pub mod database;
 pub mod enrichment;
+pub mod event;
 pub mod ingest;
 pub mod listener;
 pub mod members;
@@ -17,6 +19,7 @@ pub mod rollup;
 pub mod server;
 pub mod session;
 pub mod snapshot;
+pub mod spool;
 pub mod sticky;
 
 use std::sync::Arc;
@@ -38,6 +41,7 @@ use crate::ingest::{Ingest, Writers};
 use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::snapshot::Snapshot;
+use crate::spool::Spool;
 
 /// What all requests share.
 pub struct Gateway {
@@ -73,14 +77,24 @@ impl Gateway {
     /// A gateway that has not talked to anyone yet, and the writers that finish its events.
     ///
     /// # Errors
-    /// When the database's address or the file of places cannot be read.
+    /// When the database's address or the file of places cannot be read, or the spool cannot be opened.
     pub fn new(configuration: &Configuration) -> anyhow::Result<(Arc<Gateway>, Writers)> {
         let writers = configuration.writers.get();
         let workspace = &configuration.workspace;
         let database = Database::new(&configuration.database_url, workspace, writers)?;
         let metrics = Metrics::new()?;
-        let (ingest, tasks) =
-            Ingest::start(&database.writes, workspace, writers, configuration.queue_kib, &metrics.events);
+        let spool = match &configuration.spool_dir {
+            Some(directory) => Some(Spool::open(directory, configuration.spool_bytes)?),
+            None => None,
+        };
+        let settings = ingest::Settings {
+            workspace: workspace.clone(),
+            writers,
+            capacity: configuration.queue_kib,
+            spool,
+            spool_patience: configuration.write_patience() / 2,
+        };
+        let (ingest, tasks) = Ingest::start(&database.writes, settings, &metrics.events);
         let gateway = Gateway {
             workspace: workspace.clone(),
             snapshot: ArcSwapOption::empty(),

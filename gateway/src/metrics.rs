@@ -120,9 +120,12 @@ pub struct Metrics {
     connected: IntGauge,
     queue_used: IntGauge,
     queue_capacity: IntGauge,
+    spool_bytes: IntGauge,
+    spool_age: Gauge,
 }
 
-/// What becomes of events. Each that is received ends as one of accepted, duplicate and rejected.
+/// What becomes of events. Each that is received ends as one of accepted, duplicate and rejected; one that was spooled
+/// because nobody knew whether it was committed may do so twice.
 #[derive(Debug, Clone)]
 pub struct EventMetrics {
     received: IntCounter,
@@ -130,6 +133,8 @@ pub struct EventMetrics {
     pub accepted: IntCounter,
     /// Stored before.
     pub duplicate: IntCounter,
+    /// Put on this machine's disk first.
+    pub spooled: IntCounter,
     rejected: IntCounterVec,
     /// Events between acceptance and commit.
     pub queued: IntGauge,
@@ -188,6 +193,10 @@ pub struct Moment {
     pub queue_used: usize,
     /// How much the queue takes.
     pub queue_capacity: usize,
+    /// How much waits in the spool.
+    pub spool_bytes: u64,
+    /// For how long the oldest of it has.
+    pub spool_age: Duration,
 }
 
 impl Metrics {
@@ -220,6 +229,10 @@ impl Metrics {
             accepted: make
                 .counter("ab_events_accepted_total", "Events committed that were not stored before")?,
             duplicate: make.counter("ab_events_duplicate_total", "Events that were stored already")?,
+            spooled: make.counter(
+                "ab_events_spooled_total",
+                "Events acknowledged from the spool; they are counted as accepted, duplicate or rejected when they leave it",
+            )?,
             rejected: make.counters(
                 "ab_events_rejected_total",
                 "Events that were not stored, by the code they were answered with",
@@ -266,6 +279,11 @@ impl Metrics {
             queue_used: make
                 .gauge("ab_queue_used_kib", "How much of the queue is taken, as AB_QUEUE_KIB counts")?,
             queue_capacity: make.gauge("ab_queue_capacity_kib", "How much the queue takes")?,
+            spool_bytes: make.gauge("ab_spool_bytes", "How much waits on disk for the database")?,
+            spool_age: make.register(Gauge::new(
+                "ab_spool_oldest_seconds",
+                "How long the oldest of what waits on disk has been there",
+            )?)?,
             registry: make.registry,
         })
     }
@@ -316,6 +334,8 @@ impl Metrics {
         self.connected.set(moment.is_connected.into());
         self.queue_used.set(i64::try_from(moment.queue_used).unwrap_or(i64::MAX));
         self.queue_capacity.set(i64::try_from(moment.queue_capacity).unwrap_or(i64::MAX));
+        self.spool_bytes.set(i64::try_from(moment.spool_bytes).unwrap_or(i64::MAX));
+        self.spool_age.set(moment.spool_age.as_secs_f64());
         if let Some(lag) = self.rollup_lag.get() {
             let since = self.milliseconds(Instant::now()) - self.rolled_up.load(Ordering::Relaxed);
             lag.set(Duration::from_millis(since).as_secs_f64());
@@ -360,7 +380,14 @@ mod tests {
     use super::*;
     use crate::problem::HttpCode;
 
-    const MOMENT: Moment = Moment { config_version: 7, is_connected: true, queue_used: 3, queue_capacity: 9 };
+    const MOMENT: Moment = Moment {
+        config_version: 7,
+        is_connected: true,
+        queue_used: 3,
+        queue_capacity: 9,
+        spool_bytes: 11,
+        spool_age: Duration::from_secs(2),
+    };
 
     #[test]
     fn each_route_is_found_at_its_place() {
@@ -397,6 +424,8 @@ mod tests {
             "ab_database_connected 1",
             "ab_queue_used_kib 3",
             "ab_queue_capacity_kib 9",
+            "ab_spool_bytes 11",
+            "ab_spool_oldest_seconds 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }

@@ -208,6 +208,8 @@ pub enum Failure {
     Temporary,
     /// What was sent cannot be accepted.
     Refused(Problem),
+    /// A rule that somebody gave the tables stands against it, which no sender can know.
+    Violation(Problem),
     /// The statement met a defect: of the data, of the extension or of this program. Splitting a batch tells which.
     Unexpected,
     /// The set-up is wrong: a missing function, a missing right. No part of a batch would fare better.
@@ -218,7 +220,7 @@ impl Failure {
     /// What to answer a caller who asked for just this.
     pub fn problem(self) -> Problem {
         match self {
-            Failure::Refused(problem) => problem,
+            Failure::Refused(problem) | Failure::Violation(problem) => problem,
             Failure::Temporary => unavailable(),
             Failure::Unexpected | Failure::Misconfigured => internal(),
         }
@@ -285,7 +287,7 @@ fn by_state(state: &SqlState, message: &str) -> Failure {
             // A value the server cannot read, such as a number out of its range or JSON nested too deeply.
             "22" | "54" => Failure::Refused(Problem::new(HttpCode::InvalidRequest, message.to_owned())),
             // A rule of the tables, or one that somebody added to them: it was made for people who see the log.
-            "23" | "P0" => Failure::Refused(Problem::new(
+            "23" | "P0" => Failure::Violation(Problem::new(
                 HttpCode::InvalidRequest,
                 "the database refused this by one of its rules",
             )),
@@ -358,8 +360,11 @@ mod tests {
         for code in ["08006", "57P01", "57P03", "53300", "53100", "40001", "40P01", "57014", "25006"] {
             assert_eq!(kind(code), Failure::Temporary, "{code}");
         }
-        for code in ["22P02", "22003", "22021", "54001", "23505", "P0001"] {
+        for code in ["22P02", "22003", "22021", "54001"] {
             assert!(matches!(kind(code), Failure::Refused(_)), "{code}");
+        }
+        for code in ["23505", "P0001"] {
+            assert!(matches!(kind(code), Failure::Violation(_)), "{code}");
         }
         for code in ["42883", "42501", "0A000", "28P01"] {
             assert_eq!(kind(code), Failure::Misconfigured, "{code}");

@@ -1,5 +1,8 @@
 //! What the tests of a running product share: one throwaway cluster per test program, one database per test.
 
+pub mod drill;
+pub mod proxy;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use super::foreground::FOREGROUND_LOCK;
-use super::{Found, Ports, forget, gateway_file, prepare_database, write_gateway, write_ports};
+use super::{
+    Found, Ports, forget, gateway_file, prepare_database, spool_directory, write_gateway, write_ports,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,7 +51,9 @@ pub fn up(ports: Ports) -> Result<()> {
     }
     println!("starting the gateway on port {}", ports.http);
     let log = home.directory().join("gateway.log");
-    let gateway = Gateway::spawn(&gateway_url, ports.http, &log, &[], false)?;
+    let spool = spool_directory(&home);
+    let environment = [("AB_SPOOL_DIR", spool.as_str())];
+    let gateway = Gateway::spawn(&gateway_url, ports.http, &log, &environment, false)?;
     gateway.wait_until_ready(LIMIT)?;
     write_gateway(&home, gateway.id())?;
     gateway.detach();

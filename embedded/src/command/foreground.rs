@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Found, Ports, demo, forget, prepare_database, write_gateway, write_ports};
+use super::{Found, Ports, demo, forget, prepare_database, spool_directory, write_gateway, write_ports};
 
 /// Held while `make run` runs; holds its process id.
 pub const FOREGROUND_LOCK: &str = "run.lock";
@@ -115,7 +115,10 @@ fn start_and_demonstrate(home: &Home, ports: Ports, servers: &OnceLock<Servers>)
         gateway_url = prepare_database(home, &cluster)?;
     }
     println!("starting the gateway on port {}", ports.http);
-    let gateway = Gateway::spawn(&gateway_url, ports.http, &home.directory().join("gateway.log"), &[], true)?;
+    let log = home.directory().join("gateway.log");
+    let spool = spool_directory(home);
+    let environment = [("AB_SPOOL_DIR", spool.as_str())];
+    let gateway = Gateway::spawn(&gateway_url, ports.http, &log, &environment, true)?;
     gateway.wait_until_ready(LIMIT)?;
     write_gateway(home, gateway.id())?;
     let url = gateway.url();

@@ -24,7 +24,8 @@ use super::{
 };
 use crate::Gateway;
 use crate::clock::fresh_id;
-use crate::ingest::{Event, Outcome};
+use crate::event::Event;
+use crate::ingest::Outcome;
 use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 use crate::snapshot::{Entry, View, write_not_found};
@@ -188,7 +189,8 @@ async fn record(gateway: &Gateway, mut exposures: Vec<Event>) -> HeaderValue {
     if exposures.is_empty() {
         return HeaderValue::from_static("none");
     }
-    // While the database is known to be away nobody is kept waiting; the exposures still are queued for its return.
+    // While the database is known to be away nobody is kept waiting; the exposures still are queued for its return, or
+    // spooled.
     let connected = gateway.connected.load(Ordering::Relaxed);
     let patience = if connected { EXPOSURE_PATIENCE } else { Duration::ZERO };
     let recorded = match gateway.ingest.submit(exposures, gateway.write_patience) {

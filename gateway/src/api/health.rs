@@ -1,7 +1,7 @@
 //! Whether the process lives, and whether it can answer.
 //!
 //! Ready means able to assign. A database that is away makes the answers stale, not wrong, so it is told and does not
-//! take the gateway out of service: that would turn one outage into two.
+//! take the gateway out of service: that would turn one outage into two. Events are taken meanwhile where there is a spool.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +29,8 @@ struct Ready<'a> {
     database: &'static str,
     /// Whether the configuration may have changed unheard.
     stale: bool,
+    /// Whether events wait on this machine's disk for the database.
+    spooling: bool,
 }
 
 /// Answers `GET /health/live`.
@@ -54,6 +56,7 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
                     config_version: snapshot.version,
                     database: if connected { "up" } else { "down" },
                     stale: !connected,
+                    spooling: gateway.ingest.spool().is_some_and(|spool| !spool.is_empty()),
                 },
             ))
         }

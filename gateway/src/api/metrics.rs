@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,6 +14,7 @@ use super::respond;
 use crate::Gateway;
 use crate::metrics::{Moment, Route};
 use crate::problem;
+use crate::spool::Spool;
 
 /// Answers `GET /metrics`.
 pub async fn metrics(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -23,6 +25,8 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>, request: Request) -> R
         is_connected: gateway.connected.load(Ordering::Relaxed),
         queue_used: gateway.ingest.used(),
         queue_capacity: gateway.ingest.capacity(),
+        spool_bytes: gateway.ingest.spool().map_or(0, Spool::bytes),
+        spool_age: gateway.ingest.spool().map_or(Duration::ZERO, Spool::age),
     };
     let answer = match gateway.metrics.text(moment) {
         Ok(text) => {

@@ -29,7 +29,8 @@ use tokio_util::io::StreamReader;
 use super::respond;
 use super::track::{Reading, read_event, refuse};
 use crate::Gateway;
-use crate::ingest::{Event, Outcome};
+use crate::event::Event;
+use crate::ingest::Outcome;
 use crate::metrics::Route;
 use crate::problem::{self, HttpCode, Problem};
 
@@ -115,7 +116,7 @@ fn decoded(parts: &Parts, body: Body) -> Result<Reader, Problem> {
 struct Counts {
     /// Lines that are not empty.
     received: u64,
-    /// Events stored by this request.
+    /// Events stored by this request; in the spool, where nobody knows whether they were stored before.
     accepted: u64,
     /// Events that were stored before.
     duplicate: u64,
@@ -344,7 +345,7 @@ impl<'a> Stream<'a> {
         let outcomes = outcomes.unwrap_or_else(|problem| vec![Outcome::Failed(problem); lines.len()]);
         for (outcome, line) in outcomes.into_iter().zip(lines) {
             match outcome {
-                Outcome::Stored => self.counts.accepted += 1,
+                Outcome::Stored | Outcome::Spooled => self.counts.accepted += 1,
                 Outcome::Duplicate => self.counts.duplicate += 1,
                 Outcome::Failed(problem) => {
                     self.reject(line, &problem);

@@ -21,7 +21,8 @@ use super::{Field, Shape, Text, json, json_body, optional, parse, required, resp
 use crate::Gateway;
 use crate::clock::fresh_id;
 use crate::enrichment::{Attributes, Enrichment, NotAnAddress, is_of_page};
-use crate::ingest::{Event, Outcome};
+use crate::event::Event;
+use crate::ingest::Outcome;
 use crate::metrics::Route;
 use crate::problem::{HttpCode, Problem};
 use crate::session::Sessions;
@@ -190,7 +191,7 @@ pub async fn track_batch(State(gateway): State<Arc<Gateway>>, request: Request) 
             let ticket = gateway.ingest.submit(events, gateway.write_patience)?;
             for (outcome, index) in ticket.outcomes().await.into_iter().zip(places) {
                 match outcome {
-                    Outcome::Stored | Outcome::Duplicate => count += 1,
+                    Outcome::Stored | Outcome::Duplicate | Outcome::Spooled => count += 1,
                     Outcome::Failed(problem) => {
                         errors.push(item_error(index, &problem));
                         if problem.is_temporary() {
