@@ -1,0 +1,292 @@
+-- Many events at once, as JSON or as rows of a table. One that cannot be stored never holds up the others: it goes to
+-- ab.event_rejected with the reason, from where it can be tried again.
+create or replace function ab_internal.ingest(workspace integer, events text[])
+    returns table (accepted bigint, duplicate bigint, refused integer[], codes text[], messages text[])
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- A plan for arrays of any length takes them for short, and then each event is compared with each other one.
+    set plan_cache_mode = force_custom_plan
+    as $$
+declare
+    readable record;
+    found_wrong record;
+begin
+    select * into readable from ab_internal.read_events(events);
+    select
+        count(*) filter (where s.code = 'duplicate') as duplicates,
+        array_agg(readable.items[s.item]) filter (where s.code <> 'duplicate') as refused,
+        array_agg(s.code) filter (where s.code <> 'duplicate') as codes,
+        array_agg(s.message) filter (where s.code <> 'duplicate') as messages
+    into found_wrong
+    from ab_internal.store_events(workspace, readable.user_ids, readable.event_ids, readable.event_times, readable.event_types, readable.event_names,
+        readable.amounts, readable.properties, readable.experiments, readable.variants, readable.session_ids) s
+    where cardinality(readable.items) > 0;
+    duplicate := found_wrong.duplicates;
+    refused := readable.refused || found_wrong.refused;
+    codes := readable.codes || found_wrong.codes;
+    messages := readable.messages || found_wrong.messages;
+    accepted := cardinality(events) - cardinality(refused) - duplicate;
+    return next;
+end
+$$;
+
+comment on function ab_internal.ingest(integer, text[]) is 'stores the events of this JSON, and says how many, and which it refused, from 1, and why';
+
+create or replace function ab_internal.reject_events(workspace integer, events text[], items integer[], codes text[], messages text[])
+    returns void
+    language sql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+    insert into ab.event_rejected (workspace_id, event, code, message)
+    select reject_events.workspace, e.event, r.code, r.message
+    from unnest(reject_events.items, reject_events.codes, reject_events.messages) r (item, code, message)
+    join unnest(reject_events.events) with ordinality e (event, item) using (item)
+    order by e.item
+$$;
+
+comment on function ab_internal.reject_events(integer, text[], integer[], text[], text[]) is 'keeps those of the events whose items are named, from 1, as rejected';
+
+create or replace function @extschema@.ab_ingest(events jsonb, workspace text default null)
+    returns table (accepted bigint, duplicate bigint, rejected bigint)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    into_workspace constant integer := ab_internal.workspace_id(ab_ingest.workspace);
+    part record;
+    done record;
+begin
+    if jsonb_typeof(events) is distinct from 'array' then
+        perform ab_internal.raise('invalid_argument', format('events are %s, not a JSON array', coalesce('a JSON ' || jsonb_typeof(events), 'NULL')),
+            'give an array of objects with the fields of POST /api/v1/track');
+    end if;
+    accepted := 0;
+    duplicate := 0;
+    rejected := 0;
+    for part in
+        select array_agg(e.event::text order by e.item) as events
+        from jsonb_array_elements(ab_ingest.events) with ordinality e (event, item)
+        group by (e.item - 1) / 10000
+        order by (e.item - 1) / 10000
+    loop
+        select * into done from ab_internal.ingest(into_workspace, part.events);
+        if cardinality(done.refused) > 0 then
+            perform ab_internal.reject_events(into_workspace, part.events, done.refused, done.codes, done.messages);
+        end if;
+        accepted := accepted + done.accepted;
+        duplicate := duplicate + done.duplicate;
+        rejected := rejected + cardinality(done.refused);
+    end loop;
+    return next;
+end
+$$;
+
+comment on function @extschema@.ab_ingest(jsonb, text) is $$Stores a JSON array of events in the caller's transaction and returns how many it accepted, how many were stored before, and how many it rejected.
+
+Each event has the fields of POST /api/v1/track: user_id and event_name, and as far as they are known event_type, experiment_id, variant_id, value, properties, timestamp (with an offset), event_id, session_id. Without a timestamp an event_id must be a UUIDv7; give both where the events may come again.
+No event makes the call fail: what cannot be stored goes to ab.event_rejected with code and message, and ab_replay_rejected() tries it again.
+Errors: invalid_argument (22023) unless it is an array, workspace_not_found (42704).
+
+Example: SELECT * FROM ab_ingest('[{"user_id": "user_123", "event_name": "purchase", "event_type": "purchase", "value": 49.90}]');$$;
+
+create or replace function @extschema@.ab_ingest_staged(max integer default 100000)
+    returns table (accepted bigint, duplicate bigint, rejected bigint)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    part record;
+    into_workspace integer;
+    done record;
+begin
+    accepted := 0;
+    duplicate := 0;
+    rejected := 0;
+    for part in
+        with chosen as (
+            select s.staging_id from ab.event_staging s order by s.staging_id limit greatest(coalesce(ab_ingest_staged.max, 0), 0) for update skip locked
+        ),
+        taken as (
+            delete from ab.event_staging s using chosen where s.staging_id = chosen.staging_id returning s.*
+        ),
+        numbered as (
+            select
+                t.workspace,
+                t.staging_id,
+                (row_number() over (partition by t.workspace order by t.staging_id) - 1) / 10000 as part,
+                to_jsonb(t) - '{staging_id,workspace}'::text[] as event
+            from taken t
+        )
+        select n.workspace, array_agg(n.event::text order by n.staging_id) as events
+        from numbered n
+        group by n.workspace, n.part
+        order by n.workspace, n.part
+    loop
+        into_workspace := ab_internal.workspace_id(part.workspace);
+        select * into done from ab_internal.ingest(into_workspace, part.events);
+        if cardinality(done.refused) > 0 then
+            perform ab_internal.reject_events(into_workspace, part.events, done.refused, done.codes, done.messages);
+        end if;
+        accepted := accepted + done.accepted;
+        duplicate := duplicate + done.duplicate;
+        rejected := rejected + cardinality(done.refused);
+    end loop;
+    return next;
+end
+$$;
+
+comment on function @extschema@.ab_ingest_staged(integer) is $$Takes up to max rows out of ab.event_staging, oldest first, stores them as events and returns how many it accepted, how many were stored before, and how many it rejected.
+
+Fill the table with COPY or INSERT; its columns are the fields of POST /api/v1/track. Rows leave it in the transaction in which their events are stored, so that each is stored once. Sessions that call this at the same time share the work.
+What cannot be stored goes to ab.event_rejected with code and message. CALL ab_ingest_all_staged() takes all rows, in several transactions.
+Errors: workspace_not_found (42704), and all rows stay.
+
+Example: INSERT INTO ab.event_staging (user_id, event_name, value, "timestamp", event_id) VALUES ('user_123', 'purchase', 49.90, now(), 'order-1001'); SELECT * FROM ab_ingest_staged();$$;
+
+-- No SET and no SECURITY DEFINER, with which it could not commit.
+create or replace procedure @extschema@.ab_ingest_all_staged(chunk integer default 100000)
+    language plpgsql
+    as $$
+declare
+    done record;
+    accepted bigint := 0;
+    duplicate bigint := 0;
+    rejected bigint := 0;
+begin
+    loop
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        select * into done from @extschema@.ab_ingest_staged(greatest(chunk, 1));
+        exit when done.accepted + done.duplicate + done.rejected = 0;
+        accepted := accepted + done.accepted;
+        duplicate := duplicate + done.duplicate;
+        rejected := rejected + done.rejected;
+        commit;
+        raise notice '% accepted, % duplicate, % rejected', accepted, duplicate, rejected;
+    end loop;
+end
+$$;
+
+comment on procedure @extschema@.ab_ingest_all_staged(integer) is $$Stores everything in ab.event_staging as ab_ingest_staged() does, commits after each chunk of rows, and says in a NOTICE how many it has accepted, how many were stored before, and how many it rejected.
+
+When it is interrupted, what was committed is stored and the rest is still in the table: call it again.
+Errors: workspace_not_found (42704).
+
+Example: CALL ab_ingest_all_staged();$$;
+
+create or replace function @extschema@.ab_reject_events(events text[], codes text[], messages text[], workspace text default null)
+    returns bigint
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    into_workspace constant integer := ab_internal.workspace_id(ab_reject_events.workspace);
+begin
+    if (cardinality(events) = cardinality(codes) and cardinality(events) = cardinality(messages)) is not true or array_position(events || codes || messages, null) is not null then
+        perform ab_internal.raise('invalid_argument', 'the arrays of rejected events differ in length, are missing or hold a NULL', 'give each event its code and its message');
+    end if;
+    perform ab_internal.reject_events(into_workspace, events, array(select i from generate_series(1, cardinality(events)) i), codes, messages);
+    return cardinality(events);
+end
+$$;
+
+comment on function @extschema@.ab_reject_events(text[], text[], text[], text) is $$Keeps events that could not be stored in ab.event_rejected, each with a code and a message, and returns how many.
+
+Gateways put there what the database refused after they had answered. An event is JSON with the fields of POST /api/v1/track; what is none is kept too.
+Errors: invalid_argument (22023), workspace_not_found (42704).
+
+Example: SELECT ab_reject_events('{"{\"user_id\": \"user_123\", \"event_name\": \"clicked\", \"experiment_id\": \"not_yet\"}"}', '{experiment_not_found}', '{"experiment \"not_yet\" does not exist"}');$$;
+
+create or replace function ab_internal.readable_json(json text)
+    returns text
+    language plpgsql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    return json::jsonb::text;
+exception
+    when data_exception or program_limit_exceeded then
+        return null;
+end
+$$;
+
+comment on function ab_internal.readable_json(text) is 'the text as jsonb writes it; NULL where it is no JSON, or such as PostgreSQL cannot store';
+
+create or replace function @extschema@.ab_replay_rejected(since timestamptz default null, workspace text default null)
+    returns table (accepted bigint, duplicate bigint, rejected bigint)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    of_workspace constant integer := ab_internal.workspace_id(ab_replay_rejected.workspace);
+    tried_to bigint := 0;
+    part record;
+    done record;
+begin
+    accepted := 0;
+    duplicate := 0;
+    rejected := 0;
+    loop
+        with chosen as (
+            select r.rejected_id, r.event
+            from ab.event_rejected r
+            where r.workspace_id = of_workspace
+                and r.rejected_id > tried_to
+                and r.received_at >= coalesce(ab_replay_rejected.since, '-infinity')
+            order by r.rejected_id
+            limit 10000
+            for update skip locked
+        )
+        select array_agg(c.rejected_id order by c.rejected_id) as ids, array_agg(ab_internal.readable_json(c.event) order by c.rejected_id) as events
+        into part
+        from chosen c;
+        exit when part.ids is null;
+        select * into done from ab_internal.ingest(of_workspace, part.events);
+        with failed as (
+            select t.rejected_id, f.code, f.message, t.is_readable
+            from unnest(done.refused, done.codes, done.messages) f (item, code, message)
+            join (select i.rejected_id, i.item, i.event is not null as is_readable from unnest(part.ids, part.events) with ordinality i (rejected_id, event, item)) t using (item)
+        ),
+        updated as (
+            update ab.event_rejected r
+            set code = f.code, message = f.message
+            from failed f
+            where r.rejected_id = f.rejected_id
+                and f.is_readable
+                and (r.code, r.message) <> (f.code, f.message)
+        )
+        delete from ab.event_rejected r
+        where r.rejected_id = any (part.ids)
+            and not exists (select from failed f where f.rejected_id = r.rejected_id);
+        accepted := accepted + done.accepted;
+        duplicate := duplicate + done.duplicate;
+        rejected := rejected + cardinality(done.refused);
+        tried_to := part.ids[cardinality(part.ids)];
+    end loop;
+    return next;
+end
+$$;
+
+comment on function @extschema@.ab_replay_rejected(timestamptz, text) is $$Tries again to store the events of ab.event_rejected, of the workspace, that came at or after since; returns how many are stored now, how many were stored before, and how many are still rejected.
+
+Those that are stored leave the table; the others stay with the reason of this time. Do it once what was wrong is right: the experiment exists, the event can be read since you have corrected it by UPDATE.
+Errors: workspace_not_found (42704).
+
+Example: SELECT * FROM ab_replay_rejected(now() - interval '1 day');$$;
