@@ -8,6 +8,8 @@ create or replace function ab_internal.ingest(workspace integer, events text[])
     set search_path = pg_catalog, pg_temp
     -- A plan for arrays of any length takes them for short, and then each event is compared with each other one.
     set plan_cache_mode = force_custom_plan
+    -- For some thousand rows it takes longer than it saves.
+    set jit = off
     as $$
 declare
     readable record;
@@ -105,41 +107,54 @@ create or replace function @extschema@.ab_ingest_staged(max integer default 1000
     set search_path = pg_catalog, pg_temp
     as $$
 declare
+    last_taken bigint := 0;
+    slice record;
     part record;
     into_workspace integer;
     done record;
+    taken bigint := 0;
 begin
     accepted := 0;
     duplicate := 0;
     rejected := 0;
-    for part in
-        with chosen as (
-            select s.staging_id from ab.event_staging s order by s.staging_id limit greatest(coalesce(ab_ingest_staged.max, 0), 0) for update skip locked
-        ),
-        taken as (
-            delete from ab.event_staging s using chosen where s.staging_id = chosen.staging_id returning s.*
-        ),
-        numbered as (
-            select
-                t.workspace,
-                t.staging_id,
-                (row_number() over (partition by t.workspace order by t.staging_id) - 1) / 10000 as part,
-                to_jsonb(t) - '{staging_id,workspace}'::text[] as event
-            from taken t
-        )
-        select n.workspace, array_agg(n.event::text order by n.staging_id) as events
-        from numbered n
-        group by n.workspace, n.part
-        order by n.workspace, n.part
+    -- One after the other, or the second would find that its rows are gone and take nothing.
+    perform pg_advisory_xact_lock('ab.event_staging'::regclass::oid::integer, 0);
     loop
-        into_workspace := ab_internal.workspace_id(part.workspace);
-        select * into done from ab_internal.ingest(into_workspace, part.events);
-        if cardinality(done.refused) > 0 then
-            perform ab_internal.reject_events(into_workspace, part.events, done.refused, done.codes, done.messages);
-        end if;
-        accepted := accepted + done.accepted;
-        duplicate := duplicate + done.duplicate;
-        rejected := rejected + cardinality(done.refused);
+        select max(c.staging_id) as last, count(*) as rows
+        into slice
+        from (
+            select s.staging_id
+            from ab.event_staging s
+            where s.staging_id > last_taken
+            order by s.staging_id
+            limit least(ab_ingest_staged.max - taken, 10000)
+        ) c;
+        exit when slice.rows = 0;
+        for part in
+            with gone as (
+                delete from ab.event_staging s
+                where s.staging_id > last_taken
+                    and s.staging_id <= slice.last
+                returning s.*
+            )
+            select g.workspace, array_agg(row_to_json(e)::text order by g.staging_id) as events
+            from gone g
+            cross join lateral (
+                select g.user_id, g.event_name, g.event_type, g.experiment_id, g.variant_id, g.value, g.properties, g."timestamp", g.event_id, g.session_id
+            ) e
+            group by g.workspace
+        loop
+            into_workspace := ab_internal.workspace_id(part.workspace);
+            select * into done from ab_internal.ingest(into_workspace, part.events);
+            if cardinality(done.refused) > 0 then
+                perform ab_internal.reject_events(into_workspace, part.events, done.refused, done.codes, done.messages);
+            end if;
+            accepted := accepted + done.accepted;
+            duplicate := duplicate + done.duplicate;
+            rejected := rejected + cardinality(done.refused);
+        end loop;
+        last_taken := slice.last;
+        taken := taken + slice.rows;
     end loop;
     return next;
 end
@@ -147,7 +162,7 @@ $$;
 
 comment on function @extschema@.ab_ingest_staged(integer) is $$Takes up to max rows out of ab.event_staging, oldest first, stores them as events and returns how many it accepted, how many were stored before, and how many it rejected.
 
-Fill the table with COPY or INSERT; its columns are the fields of POST /api/v1/track. Rows leave it in the transaction in which their events are stored, so that each is stored once. Sessions that call this at the same time share the work.
+Fill the table with COPY or INSERT; its columns are the fields of POST /api/v1/track. Rows leave it in the transaction in which their events are stored, so that each is stored once. Who calls it while another does waits.
 What cannot be stored goes to ab.event_rejected with code and message. CALL ab_ingest_all_staged() takes all rows, in several transactions.
 Errors: workspace_not_found (42704), and all rows stay.
 

@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn what_is_left_out_is_filled_in() {
         let event = of(r#"{"user_id":"u","event_name":"n"}"#).unwrap();
-        assert_eq!(event.identity, Identity { event_id: fresh(), event_time: version_7_time(fresh()).unwrap() });
+        assert_eq!(
+            event.identity,
+            Identity { event_id: fresh(), event_time: version_7_time(fresh()).unwrap() }
+        );
         assert_eq!((&*event.event_type, event.properties, event.value), ("custom", "{}", None));
         assert_eq!(of(r#"{"user_id":"u","event_name":"n","value":null,"properties":null,"event_type":null,"experiment_id":null,"variant_id":null,"timestamp":null,"event_id":null,"session_id":null}"#).unwrap(), event);
     }
@@ -203,20 +206,31 @@ mod tests {
         let value = |json| of(json).unwrap().value;
         assert_eq!(value(r#"{"user_id":"u","event_name":"n","properties":{"value":2.5}}"#), Some(2.5));
         assert_eq!(value(r#"{"user_id":"u","event_name":"n","properties":{"value":"2.5"}}"#), None);
-        assert_eq!(value(r#"{"user_id":"u","event_name":"n","properties":{"value":2.5},"value":1}"#), Some(1.0));
+        assert_eq!(
+            value(r#"{"user_id":"u","event_name":"n","properties":{"value":2.5},"value":1}"#),
+            Some(1.0)
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (fields, code, message) in [
             (r#""userid":1"#, Code::InvalidEvent, "the event cannot be read: unknown field `userid`"),
-            (r#""session_id":7"#, Code::InvalidEvent, "the event cannot be read: invalid type: integer `7`, expected a string"),
+            (
+                r#""session_id":7"#,
+                Code::InvalidEvent,
+                "the event cannot be read: invalid type: integer `7`, expected a string",
+            ),
             (r#""session_id":"""#, Code::InvalidEvent, "session id \"\" is not acceptable"),
             (r#""value":"1""#, Code::InvalidEvent, "field \"value\" must be a number"),
             (r#""value":1e999"#, Code::InvalidEvent, "event value inf is not a finite number"),
             (r#""properties":[]"#, Code::InvalidEvent, "event properties are not a JSON object"),
             (r#""properties":{"value":1e999}"#, Code::InvalidEvent, "event value inf is not a finite number"),
-            (r#""event_type":"exposure""#, Code::VariantRequired, "exposure of user \"u\" names no experiment"),
+            (
+                r#""event_type":"exposure""#,
+                Code::VariantRequired,
+                "exposure of user \"u\" names no experiment",
+            ),
             (r#""timestamp":"yesterday""#, Code::InvalidEventTime, "timestamp \"yesterday\" cannot be read"),
             (r#""timestamp":"9998-01-01T00:00:00Z""#, Code::InvalidEventTime, "event time is in the future"),
             (r#""event_id":"order-1""#, Code::EventTimeRequired, "event id"),
@@ -226,7 +240,17 @@ mod tests {
             assert_eq!(error.code, code, "{json}");
             assert!(error.message.starts_with(message), "{json}: {}", error.message);
         }
-        for json in ["", "7", "[]", "null", "\"{}\"", "{}", r#"{"user_id":"u"}"#, r#"{"user_id":"u","event_name":null}"#, "{"] {
+        for json in [
+            "",
+            "7",
+            "[]",
+            "null",
+            "\"{}\"",
+            "{}",
+            r#"{"user_id":"u"}"#,
+            r#"{"user_id":"u","event_name":null}"#,
+            "{",
+        ] {
             assert_eq!(of(json).unwrap_err().code, Code::InvalidEvent, "{json}");
         }
         assert_eq!(of(r#"{"user_id":"","event_name":"n"}"#).unwrap_err().code, Code::InvalidUserId);
