@@ -153,3 +153,29 @@ comment on function @extschema@.ab_maintain() is $$Makes the partitions of the d
 Gateways call it each hour; without one, call it from any scheduler. Results never change by it: a day goes once ab_rollup() has counted all of it, and events of that day are refused from then on. What somebody is using, or has not been counted, is left to the next call.
 
 Example: SELECT * FROM ab_maintain();$$;
+
+create or replace function ab_internal.work_in_background(maintain boolean)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if maintain then
+        perform from @extschema@.ab_maintain();
+    else
+        perform @extschema@.ab_rollup(false);
+    end if;
+    return '';
+exception
+    when others then
+        if not maintain then
+            perform @extschema@.ab_rollup_failed(sqlerrm);
+        end if;
+        return sqlerrm;
+end
+$$;
+
+comment on function ab_internal.work_in_background(boolean) is 'what the background worker calls: maintains or rolls up, and returns why that failed, or an empty text';
