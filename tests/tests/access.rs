@@ -83,6 +83,7 @@ const MANAGE: &[&str] = &[
     "select ab_create_experiment('mine'); select ab_create_metric('m', 'e'); select ab_add_metric('mine', 'm')",
     "select ab_create_experiment('short'); select ab_start('short'); select ab_pause('short'); select ab_resume('short'); select ab_stop('short')",
     "select ab_rebuild('x')",
+    "select ab_create_publication()",
     "update ab.event_retention set keep = '60 days' where event_table = 'event_exposure'",
     "select ab_set_traffic('mine', 50), ab_set_weights('mine', '{\"control\": 1, \"treatment\": 2}'), ab_set_targeting('mine', null), ab_set_prerequisites('mine', '[]'), ab_schedule('mine', '[]')",
     "select ab_create_layer('l'); select ab_join_layer('mine', 'l', 10); select ab_create_holdout('h', 5)",
