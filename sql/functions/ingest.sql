@@ -14,22 +14,50 @@ create or replace function ab_internal.ingest(workspace integer, events text[])
 declare
     readable record;
     found_wrong record;
+    middle constant integer := cardinality(events) / 2;
+    first_half record;
+    second_half record;
 begin
-    select * into readable from ab_internal.read_events(events);
-    select
-        count(*) filter (where s.code = 'duplicate') as duplicates,
-        array_agg(readable.items[s.item]) filter (where s.code <> 'duplicate') as refused,
-        array_agg(s.code) filter (where s.code <> 'duplicate') as codes,
-        array_agg(s.message) filter (where s.code <> 'duplicate') as messages
-    into found_wrong
-    from ab_internal.store_events(workspace, readable.user_ids, readable.event_ids, readable.event_times, readable.event_types, readable.event_names,
-        readable.amounts, readable.properties, readable.experiments, readable.variants, readable.session_ids) s
-    where cardinality(readable.items) > 0;
-    duplicate := found_wrong.duplicates;
-    refused := readable.refused || found_wrong.refused;
-    codes := readable.codes || found_wrong.codes;
-    messages := readable.messages || found_wrong.messages;
-    accepted := cardinality(events) - cardinality(refused) - duplicate;
+    begin
+        select * into readable from ab_internal.read_events(events);
+        select
+            count(*) filter (where s.code = 'duplicate') as duplicates,
+            array_agg(readable.items[s.item]) filter (where s.code <> 'duplicate') as refused,
+            array_agg(s.code) filter (where s.code <> 'duplicate') as codes,
+            array_agg(s.message) filter (where s.code <> 'duplicate') as messages
+        into found_wrong
+        from ab_internal.store_events(workspace, readable.user_ids, readable.event_ids, readable.event_times, readable.event_types, readable.event_names,
+            readable.amounts, readable.properties, readable.experiments, readable.variants, readable.session_ids) s
+        where cardinality(readable.items) > 0;
+        duplicate := found_wrong.duplicates;
+        refused := readable.refused || found_wrong.refused;
+        codes := readable.codes || found_wrong.codes;
+        messages := readable.messages || found_wrong.messages;
+        accepted := cardinality(events) - cardinality(refused) - duplicate;
+        return next;
+        return;
+    exception
+        -- What PostgreSQL cannot store though the engine can read it, as JSON nested too deeply, or what a rule forbids that
+        -- somebody added to the tables. Everything else is no event's fault.
+        when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+            if middle = 0 then
+                accepted := 0;
+                duplicate := 0;
+                refused := '{1}';
+                codes := '{invalid_event}';
+                messages := array[left(sqlerrm, 1000)];
+                return next;
+                return;
+            end if;
+    end;
+    -- Whose fault it is, is found by halves.
+    select * into first_half from ab_internal.ingest(workspace, events[:middle]);
+    select * into second_half from ab_internal.ingest(workspace, events[middle + 1:]);
+    accepted := first_half.accepted + second_half.accepted;
+    duplicate := first_half.duplicate + second_half.duplicate;
+    refused := first_half.refused || array(select r.item + middle from unnest(second_half.refused) with ordinality r (item, place) order by r.place);
+    codes := first_half.codes || second_half.codes;
+    messages := first_half.messages || second_half.messages;
     return next;
 end
 $$;
@@ -224,23 +252,6 @@ Errors: invalid_argument (22023), workspace_not_found (42704).
 
 Example: SELECT ab_reject_events('{"{\"user_id\": \"user_123\", \"event_name\": \"clicked\", \"experiment_id\": \"not_yet\"}"}', '{experiment_not_found}', '{"experiment \"not_yet\" does not exist"}');$$;
 
-create or replace function ab_internal.readable_json(json text)
-    returns text
-    language plpgsql
-    immutable
-    parallel safe
-    set search_path = pg_catalog, pg_temp
-    as $$
-begin
-    return json::jsonb::text;
-exception
-    when data_exception or program_limit_exceeded then
-        return null;
-end
-$$;
-
-comment on function ab_internal.readable_json(text) is 'the text as jsonb writes it; NULL where it is no JSON, or such as PostgreSQL cannot store';
-
 create or replace function @extschema@.ab_replay_rejected(since timestamptz default null, workspace text default null)
     returns table (accepted bigint, duplicate bigint, rejected bigint)
     language plpgsql
@@ -269,23 +280,21 @@ begin
             limit 10000
             for update skip locked
         )
-        select array_agg(c.rejected_id order by c.rejected_id) as ids, array_agg(ab_internal.readable_json(c.event) order by c.rejected_id) as events
+        select array_agg(c.rejected_id order by c.rejected_id) as ids, array_agg(c.event order by c.rejected_id) as events
         into part
         from chosen c;
         exit when part.ids is null;
         select * into done from ab_internal.ingest(of_workspace, part.events);
         with failed as (
-            select t.rejected_id, f.code, f.message, t.is_readable
+            select i.rejected_id, f.code, f.message
             from unnest(done.refused, done.codes, done.messages) f (item, code, message)
-            join (select i.rejected_id, i.item, i.event is not null as is_readable from unnest(part.ids, part.events) with ordinality i (rejected_id, event, item)) t using (item)
+            join unnest(part.ids) with ordinality i (rejected_id, item) using (item)
         ),
         updated as (
             update ab.event_rejected r
             set code = f.code, message = f.message
             from failed f
             where r.rejected_id = f.rejected_id
-                and f.is_readable
-                and (r.code, r.message) <> (f.code, f.message)
         )
         delete from ab.event_rejected r
         where r.rejected_id = any (part.ids)

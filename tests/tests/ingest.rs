@@ -181,13 +181,14 @@ fn rejected_events_are_tried_again() {
         |client: &mut Client| rejected(client).into_iter().map(|(_, code, _)| code).collect::<Vec<_>>();
     assert_eq!(
         codes(&mut client),
-        ["a", "experiment_not_found", "c", "e", "f"],
-        "the reason of this time, where there is one"
+        ["invalid_event", "experiment_not_found", "invalid_event", "invalid_event", "f"],
+        "the reason of this time"
     );
+    assert_eq!(rejected(&mut client)[0].2, "invalid input syntax for type json");
     client.batch_execute("select ab_create_experiment('later')").expect("the experiment");
     assert_eq!(counts(&mut client, "ab_replay_rejected(now() + interval '1 hour')"), (0, 0, 0));
     assert_eq!(counts(&mut client, "ab_replay_rejected(now() - interval '1 hour')"), (1, 0, 3));
-    assert_eq!(codes(&mut client), ["a", "c", "e", "f"]);
+    assert_eq!(codes(&mut client), ["invalid_event", "invalid_event", "invalid_event", "f"]);
     assert_eq!(counts(&mut client, "ab_replay_rejected(workspace => 'other')"), (1, 0, 0));
     assert_eq!(
         one(&mut client, "select string_agg(w.workspace, ' ' order by e.user_id) from ab.event e join ab.workspace w using (workspace_id)").as_deref(),
@@ -195,12 +196,12 @@ fn rejected_events_are_tried_again() {
     );
     // Corrected by hand.
     client
-        .batch_execute(r#"update ab.event_rejected set event = '{"user_id": "dan", "event_name": "buy"}' where code = 'c'"#)
+        .batch_execute(r#"update ab.event_rejected set event = '{"user_id": "dan", "event_name": "buy"}' where event = 'no JSON'"#)
         .expect("a correction");
     assert_eq!(counts(&mut client, "ab_replay_rejected()"), (1, 0, 2));
     client
         .batch_execute(
-            "update ab.event_rejected set received_at = now() - interval '31 days' where code = 'a'",
+            "update ab.event_rejected set received_at = now() - interval '31 days' where event like '%ud800%'",
         )
         .expect("an old one");
     assert_eq!(
@@ -211,7 +212,7 @@ fn rejected_events_are_tried_again() {
         .as_deref(),
         Some("deleted ab.event_rejected: 1 events rejected more than 30 days ago")
     );
-    assert_eq!(codes(&mut client), ["e"]);
+    assert_eq!(codes(&mut client), ["invalid_event"]);
     for wrong in ["'{a}', '{b}', null", "'{a}', '{b}', '{}'", "'{null}', '{b}', '{c}'"] {
         let error = sql_error(client.query(&format!("select ab_reject_events({wrong})"), &[]));
         assert_eq!(error.code, "invalid_argument", "{wrong}");
@@ -263,5 +264,42 @@ fn a_table_of_events_is_taken_in_by_parts() {
         .expect("a row");
     assert_eq!(sql_error(client.query("select * from ab_ingest_staged()", &[])).code, "workspace_not_found");
     assert_eq!(one(&mut client, "select count(*) from ab.event_staging").as_deref(), Some("1"));
+    assert_calm_log();
+}
+
+#[test]
+fn what_only_the_database_finds_wrong_fails_alone() {
+    let database = Database::new();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "alter table ab.event_other add constraint ours check (user_id <> 'poison');
+             alter table ab.event_overflow add constraint ours check (user_id <> 'poison');
+             create table nested (n integer, properties jsonb);
+             -- As deep as PostgreSQL just reads at once, but not any more within other calls.
+             do $$ begin for n in reverse 20000..1 by 20 loop
+                 begin insert into nested values (n, ('{\"a\":' || repeat('[', n) || repeat(']', n) || '}')::jsonb); exit; exception when statement_too_complex then null; end; end loop; end $$;
+             insert into ab.event_staging (user_id, event_name) select case when i in (1, 700, 701, 3000) then 'poison' else 'u' || i end, 'buy' from generate_series(1, 3000) i;
+             insert into ab.event_staging (user_id, event_name, properties) select 'deep', 'buy', properties from nested",
+        )
+        .expect("staged events");
+    assert_eq!(counts(&mut client, "ab_ingest_staged()"), (2_996, 0, 5));
+    assert_eq!(one(&mut client, "select count(*) from ab.event").as_deref(), Some("2996"));
+    let found = rejected(&mut client);
+    assert!(found.iter().all(|(_, code, _)| code == "invalid_event"), "{found:?}");
+    assert!(
+        found[3].0.contains("poison") && found[3].2.contains("violates check constraint \"ours\""),
+        "{:?}",
+        found[3]
+    );
+    assert_eq!(found[4].2, "stack depth limit exceeded");
+    // What is nobody's fault is raised.
+    client.batch_execute("insert into ab.event_staging (user_id, event_name) values ('u', 'buy'); set statement_timeout = '200ms'").expect("a row");
+    let mut other = database.connect();
+    other.batch_execute("begin; lock table ab.event_other, ab.event_overflow").expect("a lock");
+    assert_eq!(sql_error(client.query("select * from ab_ingest_staged()", &[])).sqlstate, "57014");
+    other.batch_execute("rollback").expect("rollback");
+    client.batch_execute("set statement_timeout = 0").expect("a setting");
+    assert_eq!(counts(&mut client, "ab_ingest_staged()"), (1, 0, 0));
     assert_calm_log();
 }
