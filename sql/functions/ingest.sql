@@ -259,6 +259,8 @@ create or replace function @extschema@.ab_replay_rejected(since timestamptz defa
     parallel unsafe
     security definer
     set search_path = pg_catalog, pg_temp
+    -- As in ab_internal.ingest().
+    set plan_cache_mode = force_custom_plan
     as $$
 declare
     of_workspace constant integer := ab_internal.workspace_id(ab_replay_rejected.workspace);
