@@ -170,7 +170,8 @@ begin
             cross join lateral (
                 select g.user_id, g.event_name, g.event_type, g.experiment_id, g.variant_id, g.value, g.properties, g."timestamp", g.event_id, g.session_id
             ) e
-            group by g.workspace
+            -- By table, too: what goes to several is gone through for each of them.
+            group by g.workspace, ab_internal.event_table(g.event_type)
         loop
             into_workspace := ab_internal.workspace_id(part.workspace);
             select * into done from ab_internal.ingest(into_workspace, part.events);
