@@ -78,7 +78,7 @@ fn read_events(
     for (item, text) in (1..).zip(events.iter()) {
         // A NULL is no JSON either.
         let text = text.unwrap_or_default();
-        match json::read(text, Uuid::now_v7(), now)
+        match json::read(text, Uuid::now_v7, now)
             .and_then(|event| Ok((timestamp(event.identity.event_time)?, event)))
         {
             Ok((event_time, event)) => read.add(item, event_time, event),

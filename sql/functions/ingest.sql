@@ -165,7 +165,7 @@ begin
                     and s.staging_id <= slice.last
                 returning s.*
             )
-            select g.workspace, array_agg(row_to_json(e)::text order by g.staging_id) as events
+            select g.workspace, array_agg(row_to_json(e)::text) as events
             from gone g
             cross join lateral (
                 select g.user_id, g.event_name, g.event_type, g.experiment_id, g.variant_id, g.value, g.properties, g."timestamp", g.event_id, g.session_id

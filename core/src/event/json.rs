@@ -66,11 +66,11 @@ struct Fields<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The event in `json`; `fresh` is a UUIDv7 made at `now` for one that has no id.
+/// The event in `json`; `fresh` makes a UUIDv7 of `now` for one that has no id.
 ///
 /// # Errors
 /// [`Code::InvalidEvent`], also where it is no JSON or has other fields, and what [`check`] and [`identify`] say.
-pub fn read(json: &str, fresh: Uuid, now: i64) -> Result<Event<'_>, Error> {
+pub fn read(json: &str, fresh: impl FnOnce() -> Uuid, now: i64) -> Result<Event<'_>, Error> {
     let fields: Fields<'_> = serde_json::from_str(json).map_err(|error| {
         Error::new(
             Code::InvalidEvent,
@@ -99,9 +99,12 @@ pub fn read(json: &str, fresh: Uuid, now: i64) -> Result<Event<'_>, Error> {
     let value = value(fields.value, properties)?;
     check(&Draft { value, properties: None, ..draft })?;
     let time = fields.timestamp.map(|text| read_time(&text.0)).transpose()?;
-    let event_id = fields.event_id.map(|text| text.0);
+    let identity = match &fields.event_id {
+        Some(Text(id)) => identify(Some(id), time, Uuid::nil(), now)?,
+        None => identify(None, time, fresh(), now)?,
+    };
     Ok(Event {
-        identity: identify(event_id.as_deref(), time, fresh, now)?,
+        identity,
         user_id: fields.user_id,
         event_type,
         event_name: fields.event_name,
@@ -176,7 +179,7 @@ mod tests {
     }
 
     fn of(json: &str) -> Result<Event<'_>, Error> {
-        read(json, fresh(), NOW)
+        read(json, fresh, NOW)
     }
 
     #[test]
