@@ -13,7 +13,7 @@ begin
             and d.refobjid = (select e.oid from pg_extension e where e.extname = 'pg_ab')
             and p.provolatile <> 'i'
     loop
-        execute format('revoke execute on function %s from public', member);
+        execute format('revoke execute on routine %s from public', member);
     end loop;
 end
 $$;

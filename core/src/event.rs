@@ -3,6 +3,8 @@
 //! An event is identified by (workspace, user_id, event_id, event_time). Sending it again, whenever and from wherever,
 //! must name the same four, so every way of leaving one of them out is given one meaning here.
 
+pub mod json;
+
 use uuid::Uuid;
 
 use crate::error::{Code, Error};

@@ -26,14 +26,17 @@ mod rule;
 mod segment;
 mod statement;
 mod statistics;
+mod worker;
 mod workspace;
 
 pgrx::pg_module_magic!(name, version);
 
-/// Runs once in each backend, when it first uses the library; nothing needs `shared_preload_libraries`.
+/// Runs once in each backend, when it first uses the library; nothing but the background worker needs
+/// `shared_preload_libraries`.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     workspace::define();
     statement::register();
     configuration::register();
+    worker::register();
 }

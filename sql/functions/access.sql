@@ -15,7 +15,8 @@ begin
     end if;
     may_call := case ab_grant.access
         when 'client' then array[
-            'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_expose', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_track', 'ab_track_batch'
+            'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_expose', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_track', 'ab_track_batch',
+            'ab_ingest', 'ab_ingest_staged', 'ab_ingest_all_staged', 'ab_reject_events', 'ab_replay_rejected'
         ]
         when 'developer' then array[
             'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_explain', 'ab_as_of',
@@ -42,9 +43,12 @@ begin
         where p.pronamespace = '@extschema@'::regnamespace
             and p.proname = any (may_call)
     loop
-        execute format('grant execute on function %s to %I', member, ab_grant.role_name);
+        execute format('grant execute on routine %s to %I', member, ab_grant.role_name);
     end loop;
     execute format('grant usage on schema @extschema@, ab to %I', ab_grant.role_name);
+    if ab_grant.access in ('client', 'admin') then
+        execute format('grant insert on ab.event_staging to %I', ab_grant.role_name);
+    end if;
     if ab_grant.access in ('developer', 'analyst', 'admin') then
         execute format('grant select on ab.workspace, ab.experiment, ab.variant, ab.phase, ab.variant_range, ab.metric, ab.experiment_metric to %I', ab_grant.role_name);
         execute format('grant select on ab.layer, ab.layer_slice, ab.holdout_experiment, ab.override, ab.segment, ab.segment_member, ab.flag, ab.configuration to %I', ab_grant.role_name);

@@ -70,9 +70,10 @@ begin
         execute format('create table ab.%1$I (like ab.%2$I including defaults including constraints)', wanted.name, wanted.event_table);
         execute format('create unique index %1$I on ab.%2$I (workspace_id, user_id, event_id, event_time)', wanted.name || '_identity_idx', wanted.name);
         execute format('create index %1$I on ab.%2$I using brin (transaction_id) with (pages_per_range = 32)', wanted.name || '_transaction_id_idx', wanted.name);
+        -- Before it is attached: from then on what comes in is published, and these events have been.
+        execute format('with moved as (delete from ab.event_overflow where event_time >= %3$L and event_time < %4$L and ab_internal.event_table(event_type) = %1$L returning *) insert into ab.%2$I select * from moved',
+            wanted.event_table, wanted.name, wanted.lower_bound, wanted.upper_bound);
         execute format('alter table ab.%1$I attach partition ab.%2$I for values from (%3$L) to (%4$L)', wanted.event_table, wanted.name, wanted.lower_bound, wanted.upper_bound);
-        execute format('with moved as (delete from ab.event_overflow where event_time >= %2$L and event_time < %3$L and ab_internal.event_table(event_type) = %1$L returning *) insert into ab.%1$I select * from moved',
-            wanted.event_table, wanted.lower_bound, wanted.upper_bound);
         made := made + 1;
     end loop;
     return made;

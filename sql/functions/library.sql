@@ -41,6 +41,33 @@ create or replace function ab_internal.check_event(user_id text, event_name text
 
 comment on function ab_internal.check_event(text, text, text, double precision, text, text, text) is 'raises the error that the engine finds in an event';
 
+create or replace function ab_internal.read_events(events text[])
+    returns table (
+        items integer[],
+        user_ids text[],
+        event_ids uuid[],
+        event_times timestamptz[],
+        event_types text[],
+        event_names text[],
+        amounts double precision[],
+        properties text[],
+        experiments text[],
+        variants text[],
+        session_ids text[],
+        refused integer[],
+        codes text[],
+        messages text[]
+    )
+    language c
+    strict
+    volatile
+    parallel safe
+    rows 1
+    as 'MODULE_PATHNAME',
+    'read_events_wrapper';
+
+comment on function ab_internal.read_events(text[]) is 'events of JSON as the arrays that store_events() takes, items saying where each was, and what is wrong with those refused';
+
 create or replace function ab_internal.identify_event_time(event_id uuid, event_time timestamptz)
     returns timestamptz
     language c

@@ -36,6 +36,15 @@ begin
     from ab_internal.partition_bound b
     where b.partition <> all (existing)
     order by b.partition;
+    return query
+    with gone as (
+        delete from ab.event_rejected r
+        where r.rejected_id in (select o.rejected_id from ab.event_rejected o where o.received_at < now() - interval '30 days' for update skip locked)
+        returning r.rejected_id
+    )
+    select 'deleted', 'ab.event_rejected', format('%s events rejected more than 30 days ago', count(*))
+    from gone
+    having count(*) > 0;
     begin
         -- In the order of ab_rollup(), and for its reasons.
         lock table ab.event_overflow in row exclusive mode;
@@ -139,8 +148,34 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_maintain() is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; returns what it made, dropped, deleted and kept, and why it kept it.
+comment on function @extschema@.ab_maintain() is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says, and deletes from ab.event_rejected what is older than 30 days; returns what it made, dropped, deleted and kept, and why it kept it.
 
 Gateways call it each hour; without one, call it from any scheduler. Results never change by it: a day goes once ab_rollup() has counted all of it, and events of that day are refused from then on. What somebody is using, or has not been counted, is left to the next call.
 
 Example: SELECT * FROM ab_maintain();$$;
+
+create or replace function ab_internal.work_in_background(maintain boolean)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if maintain then
+        perform from @extschema@.ab_maintain();
+    else
+        perform @extschema@.ab_rollup(false);
+    end if;
+    return '';
+exception
+    when others then
+        if not maintain then
+            perform @extschema@.ab_rollup_failed(sqlerrm);
+        end if;
+        return sqlerrm;
+end
+$$;
+
+comment on function ab_internal.work_in_background(boolean) is 'what the background worker calls: maintains or rolls up, and returns why that failed, or an empty text';

@@ -77,3 +77,39 @@ create table ab_internal.event_expired (
     expired_before timestamptz not null,
     primary key (workspace_id, event_table)
 );
+
+-- What could not be stored, as it came: not as jsonb, because that it is none may be why.
+create table ab.event_rejected (
+    rejected_id bigint generated always as identity primary key,
+    received_at timestamptz not null default clock_timestamp(),
+    workspace_id integer not null,
+    event text not null,
+    code text not null,
+    message text not null
+);
+
+create index event_rejected_received_at_idx on ab.event_rejected (received_at);
+
+comment on table ab.event_rejected is 'events that could not be stored, and why; ab_replay_rejected() tries them again, ab_maintain() deletes them after 30 days';
+
+comment on column ab.event_rejected.event is 'JSON with the fields of POST /api/v1/track, or whatever came instead';
+
+-- Types are those that COPY and INSERT fill without a cast. Everything else is checked when the row is taken out.
+create table ab.event_staging (
+    staging_id bigint generated always as identity primary key,
+    workspace text,
+    user_id text,
+    event_name text,
+    event_type text,
+    experiment_id text,
+    variant_id text,
+    value double precision,
+    properties jsonb,
+    "timestamp" timestamptz,
+    event_id text,
+    session_id text
+);
+
+comment on table ab.event_staging is 'events to be stored by ab_ingest_staged(), with the fields of POST /api/v1/track; for COPY and INSERT, nothing reads it otherwise';
+
+comment on column ab.event_staging.workspace is 'the name of the workspace; NULL is that of the session that calls ab_ingest_staged()';

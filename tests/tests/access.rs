@@ -52,6 +52,9 @@ const RECORD: &[&str] = &[
     "select ab_expose('u', 'x'), ab_expose(1, 'x'), ab_expose(gen_random_uuid(), 'x')",
     "select ab_track('u', 'purchase', 9.99)",
     "select * from ab_track_batch(array['u'], array[gen_random_uuid()], array[now()], '{custom}', '{e}', '{null}', '{\"{}\"}', '{x}', '{null}', '{null}')",
+    "select * from ab_ingest('[]'), ab_ingest_staged(); select ab_reject_events('{a}', '{b}', '{c}'); select * from ab_replay_rejected()",
+    "call ab_ingest_all_staged()",
+    "insert into ab.event_staging (user_id, event_name) values ('u', 'e')",
 ];
 const READ_CONFIGURATION: &[&str] = &[
     "select ab_config_version(); select * from ab_config_changes()",
@@ -68,6 +71,7 @@ const READ_RESULTS: &[&str] = &[
     "select * from ab.experiment_results",
     "select from ab.exposure, ab.unit_metric, ab.variant_statistic, ab.metric_statistic",
     "select * from ab.event",
+    "select from ab.event_rejected, ab.event_staging",
     "select from ab.event_exposure, ab.event_conversion, ab.event_other, ab.event_overflow, ab.event_retention",
 ];
 const ROLL_UP: &[&str] = &[
@@ -79,6 +83,7 @@ const MANAGE: &[&str] = &[
     "select ab_create_experiment('mine'); select ab_create_metric('m', 'e'); select ab_add_metric('mine', 'm')",
     "select ab_create_experiment('short'); select ab_start('short'); select ab_pause('short'); select ab_resume('short'); select ab_stop('short')",
     "select ab_rebuild('x')",
+    "select ab_create_publication()",
     "update ab.event_retention set keep = '60 days' where event_table = 'event_exposure'",
     "select ab_set_traffic('mine', 50), ab_set_weights('mine', '{\"control\": 1, \"treatment\": 2}'), ab_set_targeting('mine', null), ab_set_prerequisites('mine', '[]'), ab_schedule('mine', '[]')",
     "select ab_create_layer('l'); select ab_join_layer('mine', 'l', 10); select ab_create_holdout('h', 5)",
@@ -120,8 +125,11 @@ const NOBODY: &[&str] = &[
     "select ab_internal.raise('invalid_key', 'm', 'h')",
     "select ab_internal.make_partitions()",
     "select ab_internal.store_events(1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+    "select ab_internal.ingest(1, '{}')",
     "select ab_internal.rebuild(1, 0, '{}')",
     "select * from ab_internal.event_expired",
+    "delete from ab.event_rejected",
+    "delete from ab.event_staging",
     "select * from ab_internal.rollup_error",
     "update ab.event_retention set dropped_at = null",
     "delete from ab.event_retention",

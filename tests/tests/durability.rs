@@ -153,6 +153,8 @@ const PICTURE: &str = "
         union all select format('lies %s %s', e.tableoid::regclass, count(*)) from ab.event_other e group by e.tableoid
         union all select format('lies %s %s', e.tableoid::regclass, count(*)) from ab.event_exposure e group by e.tableoid
         union all select format('overflow %s', count(*)) from ab.event_overflow
+        union all select format('rejected %s', to_jsonb(r)) from ab.event_rejected r
+        union all select format('staged %s', to_jsonb(s)) from ab.event_staging s
         union all select format('exposure %s', to_jsonb(s)) from ab.exposure s
         union all select format('unit %s', to_jsonb(s)) from ab.unit_metric s
         union all select format('assigned %s %s %s', n, ab_assign('u' || n, 'e'), ab_assign(n, 'f')) from generate_series(1, 200) n
@@ -178,7 +180,8 @@ fn fill(client: &mut Client) {
              select ab_add_metric('e', 'purchases', true), ab_add_metric('e', 'spent'), ab_add_metric('f', 'bought');
              select ab_expose('u' || n, 'e'), ab_expose(n, 'f') from generate_series(1, 60) n;
              select ab_track('u' || n % 80, 'buy', n / 8.0, event_type => (array['custom', 'purchase'])[1 + n % 2]) from generate_series(1, 300) n;
-             select ab_track('u' || n, 'buy', 0.1, event_time => now() - interval '20 days', event_id => gen_random_uuid()) from generate_series(1, 10) n",
+             select ab_track('u' || n, 'buy', 0.1, event_time => now() - interval '20 days', event_id => gen_random_uuid()) from generate_series(1, 10) n;
+             select ab_ingest('[7, 8]'); insert into ab.event_staging (user_id, event_name) select 'u' || n, 'staged' from generate_series(1, 3) n",
         )
         .expect("experiments and events");
     client.batch_execute("select ab_rollup()").expect("a roll-up");
@@ -214,6 +217,9 @@ fn assert_counting_goes_on(client: &mut Client, uncounted: f64) {
     client.batch_execute("select ab_rebuild('e'), ab_rebuild('f')").expect("a rebuild");
     assert_eq!(counted, picture(client));
     // Configuring goes on, too: sequences are where they were.
+    client
+        .batch_execute("select ab_ingest('[9]'); insert into ab.event_staging (user_id) values ('v')")
+        .expect("a rejected and a staged event");
     let key = one(client, "select 'later' || count(*) from ab.experiment").expect("a key");
     client
         .batch_execute(&format!("select ab_create_experiment('{key}'); select ab_start('{key}'); select ab_add_metric('{key}', 'spent')"))

@@ -9,6 +9,8 @@ const README: &str = include_str!("../../README.md");
 
 const ASSIGNMENT: &str = include_str!("../../docs/assignment.md");
 
+const EVENTS: &str = include_str!("../../docs/events.md");
+
 /// The fenced blocks of one language in the README, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
     blocks_of(README, language)
@@ -52,6 +54,25 @@ fn the_sql_of_the_document_on_assignment_runs() {
     for (index, script) in scripts.into_iter().enumerate() {
         cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
     }
+}
+
+#[test]
+fn the_sql_of_the_document_on_events_runs() {
+    let database = bare_database("document_on_events");
+    let scripts = blocks_of(EVENTS, "sql");
+    assert!(scripts.len() > 5);
+    for (index, script) in scripts.into_iter().enumerate() {
+        let printed =
+            cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
+        // The comments say what is printed.
+        if script.contains("-- accepted 1, duplicate 1, rejected 1") {
+            assert_eq!(printed.trim(), "1|1|1");
+        } else if script.contains("-- accepted 1") {
+            assert!(printed.trim().ends_with("1|0|0"), "{printed}");
+        }
+    }
+    let stored = cluster().psql(&database, "select count(*) from ab.event where event_name = 'purchase'");
+    assert_eq!(stored.expect("a count").trim(), "1003");
 }
 
 #[test]
