@@ -26,7 +26,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "2GB"),
     ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "15min"),
-    ("wal_compression", "on"),
+    ("wal_compression", "lz4"),
     ("wal_buffers", "64MB"),
 ];
 
