@@ -73,7 +73,7 @@ fn cookie_cats_over_http_gives_the_same_figures() {
                         'timestamp', to_char(now() at time zone 'UTC' - (e.position <> 4)::integer * interval '-1 second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) as line
                 ) l
                 where e.is_there order by e.position, userid
-            ) to stdout with (format csv, quote E'\\x01')",
+            ) to stdout",
         )
         .expect("the events")
         .read_to_string(&mut lines)
