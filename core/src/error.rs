@@ -120,6 +120,8 @@ codes! {
     Immutable = "immutable" => WrongState,
     /// What was to be deleted is named by something else.
     InUse = "in_use" => WrongState,
+    /// The name of the publication is somebody else's.
+    PublicationTaken = "publication_taken" => WrongState,
     /// Raw events that would have to be counted again have expired.
     EventsIncomplete = "events_incomplete" => WrongState,
     /// A configuration document cannot be compiled.

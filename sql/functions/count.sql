@@ -158,6 +158,25 @@ $$;
 
 comment on function ab_internal.delete_units(integer, integer[], timestamptz) is 'deletes the rows of these metrics, or of all, of an experiment''s users exposed since then; while they still are in ab.exposure';
 
+create or replace function ab_internal.forget_experiment(experiment_id integer)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    perform ab_internal.delete_units(forget_experiment.experiment_id, null);
+    delete from ab.exposure s where s.experiment_id = forget_experiment.experiment_id;
+    delete from ab.variant_statistic s where s.experiment_id = forget_experiment.experiment_id;
+    delete from ab.metric_statistic s where s.experiment_id = forget_experiment.experiment_id;
+    delete from ab.activity s where s.experiment_id = forget_experiment.experiment_id;
+    delete from ab_internal.rollup_progress s where s.experiment_id = forget_experiment.experiment_id;
+end
+$$;
+
+comment on function ab_internal.forget_experiment(integer) is 'deletes everything that was counted for an experiment';
+
 create or replace function ab_internal.property_number(properties jsonb, property text)
     returns numeric
     language sql
@@ -810,6 +829,7 @@ create or replace function ab_internal.count_added_metrics(horizon bigint, in_pr
     as $$
 declare
     added record;
+    locked bigint;
 begin
     for added in
         select m.experiment_id, array_agg(m.metric_id) as metric_ids
@@ -820,7 +840,9 @@ begin
     loop
         perform ab_internal.prepare_work_tables();
         -- Nobody may change what is being counted until it is.
-        perform from ab.metric d where d.metric_id = any (added.metric_ids) order by d.metric_id for share;
+        select count(*) into locked from (select from ab.metric d where d.metric_id = any (added.metric_ids) for share skip locked) d;
+        -- Somebody is about to; nobody else waits for that.
+        continue when locked < cardinality(added.metric_ids);
         -- Only what was counted before, as something else.
         if exists (select from ab.metric_statistic s where s.experiment_id = added.experiment_id and s.metric_id = any (added.metric_ids)) then
             perform ab_internal.delete_units(added.experiment_id, added.metric_ids);

@@ -21,6 +21,22 @@ $$;
 
 comment on function ab_internal.partition_name(text, timestamptz) is 'the partition in schema ab for that day in UTC, whether it exists or not';
 
+create or replace function ab_internal.has_partition(event_table text, event_time timestamptz)
+    returns boolean
+    language sql
+    stable
+    parallel safe
+    as $$
+    select exists (
+        select
+        from pg_catalog.pg_inherits i
+        where i.inhrelid = pg_catalog.to_regclass('ab.' || ab_internal.partition_name(has_partition.event_table, has_partition.event_time))
+            and not i.inhdetachpending
+    )
+$$;
+
+comment on function ab_internal.has_partition(text, timestamptz) is 'whether events of that day have a partition of their table, one that is attached';
+
 create or replace function ab_internal.make_partitions(first_day date default (now() at time zone 'UTC')::date - 1, last_day date default (now() at time zone 'UTC')::date + 7)
     returns integer
     language plpgsql
@@ -247,7 +263,7 @@ begin
     from ab_internal.event_expired g
     where g.workspace_id = workspace;
     -- What is asked of a few days and experiments here need not be asked of each event.
-    select array_agg(distinct d.event_table), min(d.earliest), max(d.latest), coalesce(bool_and(to_regclass('ab.' || ab_internal.partition_name(d.event_table, d.earliest)) is not null), true)
+    select array_agg(distinct d.event_table), min(d.earliest), max(d.latest), coalesce(bool_and(ab_internal.has_partition(d.event_table, d.earliest)), true)
     into used, earliest, latest, has_partitions
     from (
         select ab_internal.event_table(e.event_type) as event_table, min(e.event_time) as earliest, max(e.event_time) as latest
@@ -281,7 +297,7 @@ begin
                         else greatest(expired_conversion, expired_other)
                     end then 'refused'
                     when has_partitions then t.event_table
-                    when to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is null then 'event_overflow'
+                    when not ab_internal.has_partition(t.event_table, e.event_time) then 'event_overflow'
                     else t.event_table
                 end as chosen,
                 x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null as is_sticky
@@ -315,7 +331,7 @@ begin
         -- Whoever makes a partition locks the overflow against us first: behind this lock the answer stays true.
         lock table ab.event_overflow in row exclusive mode;
         select array_agg(
-            case when e.chosen = 'event_overflow' and to_regclass('ab.' || ab_internal.partition_name(t.event_table, e.event_time)) is not null then t.event_table else e.chosen end
+            case when e.chosen = 'event_overflow' and ab_internal.has_partition(t.event_table, e.event_time) then t.event_table else e.chosen end
             order by e.item
         )
         into tables

@@ -419,8 +419,8 @@ create or replace function ab_internal.check_interval(what text, given interval)
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    if check_interval.given < '0' or extract(month from check_interval.given) <> 0 or extract(year from check_interval.given) <> 0 then
-        perform ab_internal.raise('invalid_argument', format('%s is %s', check_interval.what, check_interval.given), 'give days, hours or less, none of them negative; months are of different lengths');
+    if check_interval.given not between '0' and interval '3650 days' or extract(month from check_interval.given) <> 0 or extract(year from check_interval.given) <> 0 then
+        perform ab_internal.raise('invalid_argument', format('%s is %s', check_interval.what, check_interval.given), 'give days, hours or less, up to 3650 days and not negative; months are of different lengths');
     end if;
 end
 $$;

@@ -135,6 +135,10 @@ begin
     -- This very transaction counts as running: what it writes after this call belongs to a later batch.
     running := array(select base + x::text::bigint from pg_snapshot_xip(snapshot) x) || (base + pg_current_xact_id()::text::bigint);
     perform ab_internal.prepare_work_tables();
+    -- Deleted while the roll-up before was counting for them.
+    perform ab_internal.forget_experiment(p.experiment_id)
+    from ab_internal.rollup_progress p
+    where p.experiment_id not in (select x.experiment_id from ab.experiment x);
     perform ab_internal.close_stopped(lower_bound, before);
     -- Once at least, even where no id is new: one that was in progress may have ended.
     loop

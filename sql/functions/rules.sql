@@ -282,13 +282,8 @@ create or replace function ab_internal.experiment_deleted()
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    perform ab_internal.delete_units(old.experiment_id, null);
-    delete from ab.exposure s where s.experiment_id = old.experiment_id;
-    delete from ab.variant_statistic s where s.experiment_id = old.experiment_id;
-    delete from ab.metric_statistic s where s.experiment_id = old.experiment_id;
-    delete from ab.activity s where s.experiment_id = old.experiment_id;
+    perform ab_internal.forget_experiment(old.experiment_id);
     delete from ab.sticky_assignment s where s.experiment_id = old.experiment_id;
-    delete from ab_internal.rollup_progress s where s.experiment_id = old.experiment_id;
     return null;
 end
 $$;

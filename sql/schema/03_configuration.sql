@@ -255,7 +255,10 @@ create table ab.metric (
     -- In days of 24 hours: a month is none of the same length for everybody.
     constraint metric_window_check check (
         window_start >= '0'
-        and window_start < coalesce(window_end, '100 years')
+        -- Longer ones lead beyond the last time there is.
+        and window_start <= interval '3650 days'
+        and coalesce(window_end, '0') <= interval '7300 days'
+        and window_start < coalesce(window_end, '20000 days')
         and covariate_window between '0' and interval '90 days'
         and extract(month from window_start) = 0 and extract(year from window_start) = 0
         and extract(month from coalesce(window_end, '0')) = 0 and extract(year from coalesce(window_end, '0')) = 0

@@ -46,7 +46,8 @@ comment on table ab.event_conversion is 'raw events of types conversion and purc
 -- Events of days that have no partition: tracking never fails because nobody made one.
 create table ab.event_overflow (like ab.event_other including defaults including constraints);
 
-create unique index event_overflow_identity_idx on ab.event_overflow (workspace_id, user_id, event_id, event_time);
+-- With the class of its type, as if each class had its own table here, too.
+create unique index event_overflow_identity_idx on ab.event_overflow (workspace_id, user_id, event_id, event_time, (event_type = 'exposure'), (event_type in ('conversion', 'purchase')));
 
 create index event_overflow_transaction_id_idx on ab.event_overflow using brin (transaction_id) with (pages_per_range = 32);
 
