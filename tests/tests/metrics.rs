@@ -37,7 +37,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 fn all_that_is_done_is_counted() {
     let database = Database::new();
     database.psql(
-        "select ab_create_metric('clicked', 'x'), ab_create_experiment('here'), ab_create_experiment('there'); select ab_start('here'), ab_start('there');
+        "select ab_create_metric('clicked', 'x'), ab_create_experiment('here', primary_metric => 'clicked'), ab_create_experiment('there'); select ab_start('here'), ab_start('there');
         select ab_create_flag('f')",
     );
     let gateway = Gateway::start(&database.url()).expect("a gateway");
