@@ -63,20 +63,7 @@ begin
         -- What is known of the time before first exposure stays where events of before this have expired.
         keeps_covariate_before timestamptz
     ) on commit delete rows;
-    create temporary table if not exists ab_part (
-        workspace_id integer,
-        experiment_id integer,
-        metric_id integer,
-        event_name text,
-        is_denominator boolean,
-        aggregate text,
-        filter text,
-        value_property text,
-        window_start interval,
-        window_end interval,
-        covariate_window interval,
-        closes_at timestamptz
-    ) on commit delete rows;
+    create temporary table if not exists ab_part (like ab_internal.metric_part) on commit delete rows;
     create temporary table if not exists ab_match (
         experiment_id integer,
         metric_id integer,
@@ -791,7 +778,7 @@ begin
     from pg_temp.ab_exposed e
     where e.is_moved;
     insert into pg_temp.ab_part
-    select p.workspace_id, p.experiment_id, p.metric_id, p.event_name, p.is_denominator, p.aggregate, p.filter, p.value_property, p.window_start, p.window_end, p.covariate_window, p.closes_at
+    select p.*
     from ab_internal.metric_part p
     where p.is_counted
         and (p.experiment_id in (select r.experiment_id from pg_temp.ab_recount r) or (p.workspace_id, p.event_name) in (select b.workspace_id, b.event_name from pg_temp.ab_batch b where b.event_type <> 'exposure'));
@@ -854,7 +841,7 @@ begin
         join ab.experiment e using (experiment_id)
         where x.experiment_id = added.experiment_id;
         insert into pg_temp.ab_part
-        select p.workspace_id, p.experiment_id, p.metric_id, p.event_name, p.is_denominator, p.aggregate, p.filter, p.value_property, p.window_start, p.window_end, p.covariate_window, p.closes_at
+        select p.*
         from ab_internal.metric_part p
         where p.experiment_id = added.experiment_id
             and p.metric_id = any (added.metric_ids);
@@ -951,11 +938,12 @@ begin
     -- A metric with an end to its window goes on counting until then. Of the others, what came later is found as if the
     -- experiment went on, by users' rows;
     insert into pg_temp.ab_part
-    select p.workspace_id, p.experiment_id, p.metric_id, p.event_name, p.is_denominator, p.aggregate, p.filter, p.value_property, p.window_start, p.window_end, p.covariate_window, 'infinity'
+    select p.*
     from ab_internal.metric_part p
     where p.experiment_id = take_back.experiment_id
         and p.is_counted
         and p.window_end is null;
+    update pg_temp.ab_part p set closes_at = 'infinity';
     insert into pg_temp.ab_batch
     select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, take_back.experiment_id, null, e.properties
     from ab_internal.metric_event e
@@ -1040,7 +1028,7 @@ begin
     join ab.experiment e using (experiment_id)
     where x.experiment_id = rebuild.experiment_id;
     insert into pg_temp.ab_part
-    select p.workspace_id, p.experiment_id, p.metric_id, p.event_name, p.is_denominator, p.aggregate, p.filter, p.value_property, p.window_start, p.window_end, p.covariate_window, p.closes_at
+    select p.*
     from ab_internal.metric_part p
     where p.experiment_id = rebuild.experiment_id
         and p.is_counted;

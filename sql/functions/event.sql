@@ -106,6 +106,15 @@ comment on function ab_internal.make_partitions(date, date) is 'makes the missin
 do $make$
 declare
     event_table text;
+    insertion constant text := $insertion$
+        insert into ab.%1$s (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
+        select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, n.experiment_id, e.variant, e.session_id, received
+        from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables)
+            e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment, variant, session_id, chosen)
+        left join unnest(named, named_ids) n (experiment, experiment_id) on n.experiment = e.experiment
+        where coalesce(e.chosen, ab_internal.event_table(e.event_type)) = '%1$s'
+        order by e.user_id, e.event_id, e.event_time
+    $insertion$;
 begin
     foreach event_table in array array['event_exposure', 'event_conversion', 'event_other', 'event_overflow'] loop
         execute format($function$
@@ -138,28 +147,15 @@ begin
             begin
                 -- In the order of the key, so that two senders of the same events wait for each other and never in a circle.
                 if all_new then
-                    insert into ab.%1$s (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
-                    select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, n.experiment_id, e.variant, e.session_id, received
-                    from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables)
-                        e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment, variant, session_id, chosen)
-                    left join unnest(named, named_ids) n (experiment, experiment_id) on n.experiment = e.experiment
-                    where coalesce(e.chosen, ab_internal.event_table(e.event_type)) = '%1$s'
-                    order by e.user_id, e.event_id, e.event_time;
+                    %2$s;
                 else
-                    insert into ab.%1$s (workspace_id, user_id, event_id, event_time, event_type, event_name, value, properties, experiment_id, variant, session_id, received_at)
-                    select workspace, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.amount, e.properties::jsonb, n.experiment_id, e.variant, e.session_id, received
-                    from unnest(user_ids, event_ids, event_times, event_types, event_names, amounts, properties, experiments, variants, session_ids, tables)
-                        e (user_id, event_id, event_time, event_type, event_name, amount, properties, experiment, variant, session_id, chosen)
-                    left join unnest(named, named_ids) n (experiment, experiment_id) on n.experiment = e.experiment
-                    where coalesce(e.chosen, ab_internal.event_table(e.event_type)) = '%1$s'
-                    order by e.user_id, e.event_id, e.event_time
-                    on conflict do nothing;
+                    %2$s on conflict do nothing;
                 end if;
                 get diagnostics inserted = row_count;
                 return inserted;
             end
             $body$
-        $function$, event_table);
+        $function$, event_table, format(insertion, event_table));
         execute format('comment on function ab_internal.insert_into_%1$s is %2$L', event_table, format('stores those of the events whose table is ab.%s and returns how many were not there; all_new raises where one was', event_table));
     end loop;
 end

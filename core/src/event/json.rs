@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -117,7 +118,10 @@ pub fn read(json: &str, fresh: impl FnOnce() -> Uuid, now: i64) -> Result<Event<
 }
 
 /// A point in time as RFC 3339 writes it, in microseconds since 1970.
-fn read_time(text: &str) -> Result<i64, Error> {
+///
+/// # Errors
+/// [`Code::InvalidEventTime`].
+pub fn read_time(text: &str) -> Result<i64, Error> {
     let time: Timestamp = text.parse().map_err(|_| {
         Error::new(
             Code::InvalidEventTime,
@@ -131,11 +135,6 @@ fn read_time(text: &str) -> Result<i64, Error> {
 }
 
 fn value(field: Option<&RawValue>, properties: &str) -> Result<Option<f64>, Error> {
-    #[derive(Deserialize)]
-    struct Valued<'a> {
-        #[serde(borrow)]
-        value: Option<&'a RawValue>,
-    }
     if let Some(field) = field {
         return match number(field.get()) {
             Some(number) => Ok(Some(number)),
@@ -146,25 +145,61 @@ fn value(field: Option<&RawValue>, properties: &str) -> Result<Option<f64>, Erro
             )),
         };
     }
-    // Not even looked at where it cannot be.
-    if !properties.contains("value") {
-        return Ok(None);
-    }
-    // Such as one that stands there twice.
-    let valued: Valued<'_> = serde_json::from_str(properties).map_err(|error| {
+    value_property(properties).map_err(|error| {
         Error::new(
             Code::InvalidEvent,
             format!("event properties cannot be read: {error}"),
             "send an object such as {\"country\": \"NZ\"}",
         )
-    })?;
-    Ok(valued.value.and_then(|value| number(value.get())))
+    })
+}
+
+/// The number in `properties.value`, of an event that has no amount of its own.
+///
+/// # Errors
+/// The parser's, where the text is no JSON object.
+pub fn value_property(properties: &str) -> Result<Option<f64>, serde_json::Error> {
+    // Not even looked at where it cannot be.
+    if !properties.contains("value") {
+        return Ok(None);
+    }
+    let Valued(value) = serde_json::from_str(properties)?;
+    Ok(value.and_then(|value| number(value.get())))
 }
 
 /// What JSON text says, if it is a number; one too large for a double is infinite here and refused later.
-fn number(json: &str) -> Option<f64> {
+pub fn number(json: &str) -> Option<f64> {
     let first = json.bytes().next()?;
     if first == b'-' || first.is_ascii_digit() { json.parse().ok() } else { None }
+}
+
+/// The last `value` of an object; the last of equal keys is also the one that jsonb keeps.
+struct Valued<'a>(Option<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Valued<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Option<&'de RawValue>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut value = None;
+                while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
+                    if key == "value" {
+                        value = Some(entries.next_value()?);
+                    } else {
+                        entries.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(value)
+            }
+        }
+        deserializer.deserialize_map(Entries).map(Valued)
+    }
 }
 
 #[cfg(test)]

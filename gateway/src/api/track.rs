@@ -6,15 +6,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ab_core::event::{self, Draft};
+use ab_core::event::{self, Draft, json};
 use ab_core::{Code, Error};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Field, Shape, Text, json, json_body, optional, parse, required, respond};
@@ -296,13 +295,13 @@ pub(super) fn read_event(body: &[u8], reading: &Reading<'_>) -> Result<Event, Pr
         }
         Correction::OfRequest(correction) => correction,
     };
-    let mut event_time = request.timestamp.as_deref().map(read_time).transpose()?;
+    let mut event_time = request.timestamp.as_deref().map(json::read_time).transpose()?;
     if request.event_id.is_none() {
         event_time = event_time.map(|time| time.saturating_add(correction));
     }
     let identity = event::identify(request.event_id.as_deref(), event_time, fresh_id(now), now)?;
     let event_time = Timestamp::from_microsecond(identity.event_time)
-        .map_err(|_| bad_time("event time is out of range".to_owned()))?;
+        .map_err(|_| Error::new(Code::InvalidEventTime, "event time is out of range", "send another time"))?;
     let ip = request.ip.as_ref().map(|text| &*text.0);
     let user_agent = request.user_agent.as_ref().map(|text| &*text.0);
     let attributes = reading.enrichment.of_event(ip, user_agent).map_err(|NotAnAddress| {
@@ -329,7 +328,7 @@ pub(super) fn read_event(body: &[u8], reading: &Reading<'_>) -> Result<Event, Pr
 /// What to add to the times of a sender at whose clock it was `sent_at` when it was `now` here, in microseconds.
 fn correction(sent_at: Option<&str>, now: i64) -> Result<i64, Problem> {
     let Some(sent_at) = sent_at else { return Ok(0) };
-    let difference = now.saturating_sub(read_time(sent_at)?);
+    let difference = now.saturating_sub(json::read_time(sent_at)?);
     if difference.abs() > MAX_CORRECTION {
         let way = if difference > 0 { "behind" } else { "ahead of" };
         return Err(Error::new(
@@ -342,77 +341,18 @@ fn correction(sent_at: Option<&str>, now: i64) -> Result<i64, Problem> {
     Ok(if difference.abs() > MIN_CORRECTION { difference } else { 0 })
 }
 
-/// A point in time as RFC 3339 writes it, in microseconds since 1970.
-fn read_time(text: &str) -> Result<i64, Problem> {
-    let time: Timestamp = text
-        .parse()
-        .map_err(|_| bad_time(format!("timestamp \"{}\" cannot be read", event::excerpt(text))))?;
-    // As PostgreSQL reads it: an event sent over SQL and over HTTP must be the same one.
-    let microseconds = TimestampRound::new().smallest(Unit::Microsecond).mode(RoundMode::HalfEven);
-    Ok(time.round(microseconds).unwrap_or(time).as_microsecond())
-}
-
-fn bad_time(message: String) -> Problem {
-    Error::new(
-        Code::InvalidEventTime,
-        message,
-        "write it as RFC 3339 with an offset, such as 2026-01-31T12:00:00.250Z",
-    )
-    .into()
-}
-
 /// The event's amount: its own field, or else a number in `properties.value`.
 fn value(field: Option<&RawValue>, properties: Option<&str>) -> Result<Option<f64>, Problem> {
     if let Some(field) = field {
-        return match number(field.get()) {
+        return match json::number(field.get()) {
             Some(number) => Ok(Some(number)),
             None => Err(Problem::new(HttpCode::InvalidRequest, "field \"value\" must be a number")),
         };
     }
     let Some(properties) = properties else { return Ok(None) };
-    // Not even looked at where it cannot be.
-    if !properties.contains("value") {
-        return Ok(None);
-    }
-    let Valued(value) = serde_json::from_str(properties).map_err(|error| {
+    json::value_property(properties).map_err(|error| {
         Problem::new(HttpCode::MalformedJson, format!("field \"properties\" cannot be read: {error}"))
-    })?;
-    Ok(value.and_then(|value| number(value.get())))
-}
-
-/// What JSON text says, if it is a number; one too large for a double is infinite here and refused later.
-fn number(json: &str) -> Option<f64> {
-    let first = json.bytes().next()?;
-    if first == b'-' || first.is_ascii_digit() { json.parse().ok() } else { None }
-}
-
-/// The last `value` of an object; the last of equal keys is also the one that jsonb keeps.
-struct Valued<'a>(Option<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Valued<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Option<&'de RawValue>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-                let mut value = None;
-                while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
-                    if key == "value" {
-                        value = Some(entries.next_value()?);
-                    } else {
-                        entries.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(value)
-            }
-        }
-        deserializer.deserialize_map(Entries).map(Valued)
-    }
+    })
 }
 
 #[cfg(test)]
@@ -471,12 +411,12 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_with_an_offset() {
-        assert_eq!(read_time("2026-01-31T12:00:00+02:00").unwrap(), 1_769_853_600_000_000);
-        assert_eq!(read_time("2026-01-31T10:00:00.1234565Z").unwrap(), 1_769_853_600_123_456);
+        assert_eq!(json::read_time("2026-01-31T12:00:00+02:00").unwrap(), 1_769_853_600_000_000);
+        assert_eq!(json::read_time("2026-01-31T10:00:00.1234565Z").unwrap(), 1_769_853_600_123_456);
         for bad in
             ["2026-01-31T12:00:00", "2026-01-31", "yesterday", "", "1769853600", "2026-13-01T00:00:00Z"]
         {
-            assert_eq!(read_time(bad).unwrap_err().code(), "invalid_event_time", "{bad}");
+            assert_eq!(json::read_time(bad).unwrap_err().code, Code::InvalidEventTime, "{bad}");
         }
     }
 
