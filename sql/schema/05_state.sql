@@ -108,6 +108,20 @@ comment on column ab.metric_statistic.total is 'sum of users'' values, each capp
 
 comment on column ab.metric_statistic.total_of_squares is 'sum of their squares; the columns named after two others are sums of those two''s products';
 
+-- What results are made of, whether for all users or for some of them: one variant's part of metric_statistic.
+create type ab_internal.arm as (
+    variant_id integer,
+    variant text,
+    is_control boolean,
+    units bigint,
+    conversions bigint,
+    total numeric,
+    denominator numeric,
+    total_of_squares numeric,
+    denominator_of_squares numeric,
+    total_denominator numeric
+);
+
 -- Minutes, hours and days of the same events side by side, so that each can be kept for as long as it is of use.
 create table ab.activity (
     experiment_id integer not null,
