@@ -40,6 +40,7 @@ begin
             format('experiment "%s" has no dimension "%s"', ab_breakdown.experiment, coalesce(left(ab_breakdown.dimension, 64), 'NULL')),
             format('use one of %s; others must be named when the experiment is created', array_to_string(known, ', ')));
     end if;
+    perform ab_internal.check_units(wanted);
     return query
     -- A key is never NULL, and so can be joined: JSON null stands for users of whom nothing was said.
     with member as (

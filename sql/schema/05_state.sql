@@ -162,5 +162,22 @@ create table ab_internal.rollup_error (
 create table ab_internal.rollup_progress (
     experiment_id integer primary key,
     latest_event_at timestamptz not null,
-    stopped_at timestamptz
+    stopped_at timestamptz,
+    -- When ab_maintain() deleted its users' rows. Since then nothing is counted for it.
+    units_expired_at timestamptz
+);
+
+-- What ab.daily_result says of experiments whose users' rows are gone.
+create table ab_internal.expired_daily_result (
+    experiment_id integer not null,
+    metric_id integer not null,
+    variant text not null,
+    dimension text not null,
+    value text not null,
+    day date not null,
+    units bigint not null,
+    conversions bigint not null,
+    total numeric not null,
+    denominator numeric not null,
+    primary key (experiment_id, metric_id, variant, dimension, value, day)
 );
