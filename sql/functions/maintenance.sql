@@ -13,6 +13,9 @@ create or replace function @extschema@.ab_maintain(refresh boolean default true)
     -- Below deadlock_timeout: whoever is in the way is waited for another time, and who queues behind us waits no longer.
     set lock_timeout = '500ms'
     set datestyle = 'ISO'
+    -- For refreshing the views: compiling their queries takes longer than running them until there are very many users.
+    set jit = off
+    set work_mem = '32MB'
     as $$
 #variable_conflict use_column
 declare
