@@ -99,6 +99,12 @@ bench-pipeline: build
 	@cargo build --release $(PACKAGES) --bins
 	@$(TARGET)/release/pipeline
 
+## bench-growth  what a roll-up costs with a million events stored and with fifty million; takes half an hour (AB_GROWTH_EVENTS)
+.PHONY: bench-growth
+bench-growth: build
+	@cargo build --release $(PACKAGES) --bins
+	@$(TARGET)/release/growth
+
 ## clean    removes what was built; the private cluster stays (make down && rm -rf .ab removes that)
 .PHONY: clean
 clean:

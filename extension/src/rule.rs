@@ -90,7 +90,7 @@ row_function!(
         };
         // It was checked when it was written: here nothing may fail.
         let compile = || Rule::check("filter", rule).ok();
-        pgrx::pg_sys::Datum::from(match call.site::<Compiled>() {
+        pg_sys::Datum::from(match call.site::<Compiled>() {
             Some(site) => {
                 let mut compiled = site.borrow_mut();
                 if !compiled.contains_key(rule) {

@@ -30,7 +30,7 @@ pub struct Configuration {
     pub log: Option<String>,
 
     /// How many batches of events may be on their way to the database at once, each over its own connection
-    #[arg(long, env = "AB_WRITERS", default_value = "4")]
+    #[arg(long, env = "AB_WRITERS", default_value = "2")]
     pub writers: NonZeroUsize,
 
     /// How much may wait to be written, in kibibytes of events (each event counts as one more); past it the answer is 429

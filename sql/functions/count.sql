@@ -133,6 +133,31 @@ $$;
 
 comment on function ab_internal.prepare_work_tables() is 'makes or empties the session''s temporary tables of the roll-up';
 
+create or replace function ab_internal.delete_units(experiment_id integer, metric_ids integer[], exposed_from timestamptz default '-infinity')
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- From user to user by their keys, never the whole table.
+    set enable_nestloop = on
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+    set enable_seqscan = off
+    as $$
+begin
+    delete from ab.unit_metric u
+    using ab.exposure x
+    where x.experiment_id = delete_units.experiment_id
+        and x.first_exposed_at >= delete_units.exposed_from
+        and u.user_id = x.user_id
+        and u.experiment_id = delete_units.experiment_id
+        and (delete_units.metric_ids is null or u.metric_id = any (delete_units.metric_ids));
+end
+$$;
+
+comment on function ab_internal.delete_units(integer, integer[], timestamptz) is 'deletes the rows of these metrics, or of all, of an experiment''s users exposed since then; while they still are in ab.exposure';
+
 create or replace function ab_internal.property_number(properties jsonb, property text)
     returns numeric
     language sql
@@ -829,8 +854,11 @@ begin
         perform ab_internal.prepare_work_tables();
         -- Nobody may change what is being counted until it is.
         perform from ab.metric d where d.metric_id = any (added.metric_ids) order by d.metric_id for share;
-        delete from ab.unit_metric u where u.experiment_id = added.experiment_id and u.metric_id = any (added.metric_ids);
-        delete from ab.metric_statistic s where s.experiment_id = added.experiment_id and s.metric_id = any (added.metric_ids);
+        -- Only what was counted before, as something else.
+        if exists (select from ab.metric_statistic s where s.experiment_id = added.experiment_id and s.metric_id = any (added.metric_ids)) then
+            perform ab_internal.delete_units(added.experiment_id, added.metric_ids);
+            delete from ab.metric_statistic s where s.experiment_id = added.experiment_id and s.metric_id = any (added.metric_ids);
+        end if;
         insert into pg_temp.ab_recount
         select e.workspace_id, x.experiment_id, x.user_id, null, x.variant, x.first_exposed_at, null
         from ab.exposure x
@@ -871,10 +899,9 @@ begin
     truncate pg_temp.ab_unit_change;
     insert into pg_temp.ab_unit_change (experiment_id, metric_id, user_id, variant, event_count, total, denominator, covariate, covariate_denominator)
     select u.experiment_id, u.metric_id, u.user_id, x.variant, u.event_count, u.total, u.denominator, u.covariate, u.covariate_denominator
-    from ab.unit_metric u
-    join ab.exposure x using (user_id, experiment_id)
-    where u.experiment_id = sum_units.experiment_id
-        and x.experiment_id = sum_units.experiment_id;
+    from ab.exposure x
+    cross join lateral (select m.* from ab.unit_metric m where m.user_id = x.user_id and m.experiment_id = x.experiment_id offset 0) u
+    where x.experiment_id = sum_units.experiment_id;
     perform ab_internal.add_statistics();
 end
 $$;
@@ -924,12 +951,7 @@ create or replace function ab_internal.take_back(experiment_id integer, stopped_
     as $$
 begin
     perform ab_internal.prepare_work_tables();
-    delete from ab.unit_metric u
-    using ab.exposure x
-    where u.experiment_id = take_back.experiment_id
-        and x.experiment_id = take_back.experiment_id
-        and x.user_id = u.user_id
-        and x.first_exposed_at >= take_back.stopped_at;
+    perform ab_internal.delete_units(take_back.experiment_id, null, take_back.stopped_at);
     delete from ab.exposure x
     where x.experiment_id = take_back.experiment_id
         and x.first_exposed_at >= take_back.stopped_at;
@@ -1018,9 +1040,6 @@ begin
         and e.transaction_id <> all (rebuild.in_progress);
     perform ab_internal.count_exposures();
     truncate pg_temp.ab_batch;
-    delete from ab.unit_metric u
-    where u.experiment_id = rebuild.experiment_id
-        and not exists (select from ab.exposure x where x.user_id = u.user_id and x.experiment_id = u.experiment_id);
     -- Of the time before first exposure more was known, perhaps, than is still stored.
     select max(g.expired_before) into expired_before
     from ab.experiment x

@@ -67,7 +67,8 @@ begin
             lock table ab.event_overflow in share row exclusive mode;
         end if;
         continue when to_regclass('ab.' || wanted.name) is not null;
-        execute format('create table ab.%1$I (like ab.%2$I including defaults including constraints)', wanted.name, wanted.event_table);
+        -- Rows only come, and the table goes before they would have to be frozen: nothing for VACUUM to do.
+        execute format('create table ab.%1$I (like ab.%2$I including defaults including constraints) with (autovacuum_vacuum_insert_threshold = -1)', wanted.name, wanted.event_table);
         execute format('create unique index %1$I on ab.%2$I (workspace_id, user_id, event_id, event_time)', wanted.name || '_identity_idx', wanted.name);
         execute format('create index %1$I on ab.%2$I using brin (transaction_id) with (pages_per_range = 32)', wanted.name || '_transaction_id_idx', wanted.name);
         -- Before it is attached: from then on what comes in is published, and these events have been.

@@ -113,7 +113,7 @@ begin
         select r.experiment_id, r.metric_id, r.variant, r.dimension, r.value, r.day, r.units, r.conversions, r.total, r.denominator
         from ab_internal.daily_unit_result r
         where r.experiment_id = expired.experiment_id;
-        delete from ab.unit_metric u where u.experiment_id = expired.experiment_id;
+        perform ab_internal.delete_units(expired.experiment_id, null);
         delete from ab.exposure x where x.experiment_id = expired.experiment_id;
         update ab_internal.rollup_progress p set units_expired_at = clock_timestamp() where p.experiment_id = expired.experiment_id;
         return query select 'deleted', expired.whose, 'it stopped long enough ago; its results stay';

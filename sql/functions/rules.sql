@@ -282,8 +282,8 @@ create or replace function ab_internal.experiment_deleted()
     set search_path = pg_catalog, pg_temp
     as $$
 begin
+    perform ab_internal.delete_units(old.experiment_id, null);
     delete from ab.exposure s where s.experiment_id = old.experiment_id;
-    delete from ab.unit_metric s where s.experiment_id = old.experiment_id;
     delete from ab.variant_statistic s where s.experiment_id = old.experiment_id;
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id;
     delete from ab.activity s where s.experiment_id = old.experiment_id;
@@ -481,7 +481,7 @@ begin
         end if;
         return new;
     end if;
-    delete from ab.unit_metric s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
+    perform ab_internal.delete_units(old.experiment_id, array[old.metric_id]);
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     delete from ab.activity s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     delete from ab_internal.expired_daily_result s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;

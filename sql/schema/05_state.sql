@@ -23,7 +23,8 @@ comment on column ab.exposure.is_multiple is 'exposed to more than one variant; 
 
 comment on column ab.exposure.dimensions is 'what the first exposure said of country, platform, device and the attributes in ab.experiment.dimensions; NULL where it said nothing';
 
--- Rows are updated in place for as long as a page has room: an event of a user who has a row costs no index entry.
+-- Rows are updated in place for as long as a page has room: an event of a user who has a row costs no index entry. There is no
+-- index by experiment: its users are in ab.exposure, and lead here by the key.
 create table ab.unit_metric (
     experiment_id integer not null,
     metric_id integer not null,
@@ -42,8 +43,6 @@ create table ab.unit_metric (
     primary key (user_id, experiment_id, metric_id)
 )
 with (fillfactor = 80);
-
-create index unit_metric_experiment_id_idx on ab.unit_metric (experiment_id);
 
 comment on table ab.unit_metric is 'each exposed user''s metric since first exposure, and in the time before it; users without events have no row';
 

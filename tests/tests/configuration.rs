@@ -275,7 +275,7 @@ fn plain_dml_is_held_to_the_same_rules() {
 }
 
 #[test]
-fn metrics_keep_the_meaning_of_numbers_already_shown() {
+fn metrics_are_attached_once_and_counted_anew_when_they_change() {
     let mut client = Database::new().connect();
     run(
         &mut client,
@@ -285,12 +285,20 @@ fn metrics_keep_the_meaning_of_numbers_already_shown() {
     );
     assert_eq!(code(&mut client, "select ab_add_metric('first', 'orders')"), "metric_attached");
     assert_eq!(code(&mut client, "select ab_add_metric('first', 'orders', true)"), "metric_attached");
-    for immutable in [
-        "update ab.metric set kind = 'sum' where metric = 'orders'",
-        "update ab.metric set event_name = 'order' where metric = 'orders'",
+    let is_counted = "select m.is_counted::text from ab.experiment_metric m";
+    for (change, expected) in [
+        ("set description = 'of anything'", "true"),
+        ("set kind = 'sum'", "false"),
+        ("set event_name = 'order'", "false"),
+        ("set cap = 3", "false"),
     ] {
-        assert_eq!(code(&mut client, immutable), "immutable", "{immutable}");
+        run(&mut client, "select ab_rollup()");
+        run(&mut client, &format!("update ab.metric {change} where metric = 'orders'"));
+        assert_eq!(one(&mut client, is_counted).as_deref(), Some(expected), "{change}");
     }
+    run(&mut client, "insert into ab.workspace (workspace) values ('other')");
+    let moved = "update ab.metric set workspace_id = (select workspace_id from ab.workspace where workspace = 'other') where metric = 'orders'";
+    assert_eq!(code(&mut client, moved), "immutable");
     run(
         &mut client,
         "update ab.metric set kind = 'sum' where metric = 'free';

@@ -6,18 +6,20 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
+use ab_embedded::Gateway;
 use ab_tests::Database;
-use serde_json::Value;
+use postgres::Client;
+use serde_json::{Value, json};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/cookie_cats.csv");
 
-#[test]
-fn cookie_cats_gives_the_figures_of_scipy_and_statsmodels() {
+/// The players, in a table of a database with the experiment; nothing where the data is not there.
+fn players() -> Option<(Database, Client)> {
     let Ok(mut file) = std::fs::File::open(Path::new(DATA)) else {
         // Not println!, which the test runner keeps to itself when a test passes.
         writeln!(std::io::stderr(), "skipped: no cookie_cats.csv beside the checkout")
             .expect("standard error");
-        return;
+        return None;
     };
     let mut csv = Vec::new();
     file.read_to_end(&mut csv).expect("the data");
@@ -35,6 +37,12 @@ fn cookie_cats_gives_the_figures_of_scipy_and_statsmodels() {
     let mut copy = client.copy_in("copy player from stdin (format csv, header)").expect("copy");
     copy.write_all(&csv).expect("the rows");
     assert_eq!(copy.finish().expect("the end of the rows"), 90_189);
+    Some((database, client))
+}
+
+#[test]
+fn cookie_cats_gives_the_figures_of_scipy_and_statsmodels() {
+    let Some((_database, mut client)) = players() else { return };
     client
         .batch_execute(
             "select count(ab_track(userid, 'exposure', event_type => 'exposure', experiment => 'gate', variant => version)) from player;
@@ -43,9 +51,59 @@ fn cookie_cats_gives_the_figures_of_scipy_and_statsmodels() {
             select count(ab_track(userid, 'game_rounds', sum_gamerounds, experiment => 'gate')) from player where sum_gamerounds > 0;",
         )
         .expect("the import");
-    // A statement of its own: the batch above is one transaction, and a roll-up leaves its own transaction's events.
-    client.execute("select ab_rollup()", &[]).expect("the roll-up");
+    assert_figures(&mut client);
+}
 
+/// The same events as lines of JSON over HTTP, and in the order that is worst: each player's deeds before the exposure.
+#[test]
+fn cookie_cats_over_http_gives_the_same_figures() {
+    let Some((database, mut client)) = players() else { return };
+    let mut lines = String::new();
+    client
+        .copy_out(
+            "copy (
+                select line from player cross join lateral (
+                    values (1, json_build_object('event_name', 'back_on_day_1'), retention_1),
+                        (2, json_build_object('event_name', 'back_on_day_7'), retention_7),
+                        (3, json_build_object('event_name', 'game_rounds', 'value', sum_gamerounds), sum_gamerounds > 0),
+                        (4, json_build_object('event_name', 'exposure', 'event_type', 'exposure', 'variant_id', version), true)
+                ) e (position, event, is_there)
+                cross join lateral (
+                    select e.event::jsonb || jsonb_build_object('user_id', userid, 'experiment_id', 'gate', 'event_id', 'e' || e.position,
+                        'timestamp', to_char(now() at time zone 'UTC' - (e.position <> 4)::integer * interval '-1 second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) as line
+                ) l
+                where e.is_there order by e.position, userid
+            ) to stdout",
+        )
+        .expect("the events")
+        .read_to_string(&mut lines)
+        .expect("text");
+    let sent = lines.lines().count();
+    let gateway = Gateway::start(&database.url()).expect("a gateway");
+    let answer = reqwest::blocking::Client::builder()
+        .timeout(None)
+        .build()
+        .expect("a client")
+        .post(format!("{}/api/v1/track/stream", gateway.url()))
+        .header("content-type", "application/x-ndjson")
+        .body(lines)
+        .send()
+        .and_then(reqwest::blocking::Response::error_for_status)
+        .and_then(reqwest::blocking::Response::text)
+        .expect("an answer");
+    let summary: Value = serde_json::from_str(answer.lines().last().expect("a summary")).expect("JSON");
+    assert_eq!(
+        [&summary["done"], &summary["accepted"], &summary["rejected"]],
+        [&json!(true), &json!(sent), &json!(0)],
+        "{summary}"
+    );
+    gateway.terminate().expect("the gateway stops");
+    assert_figures(&mut client);
+}
+
+fn assert_figures(client: &mut Client) {
+    // A statement of its own: a roll-up leaves the events of its own transaction.
+    client.execute("select ab_rollup()", &[]).expect("the roll-up");
     let expected: Vec<Value> =
         serde_json::from_str(include_str!("../vectors/statistics/cookie_cats.json")).expect("valid JSON");
     let rows = client
