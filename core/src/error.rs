@@ -98,6 +98,8 @@ codes! {
     LayerNotFound = "layer_not_found" => NotFound,
     /// No such metric in the workspace.
     MetricNotFound = "metric_not_found" => NotFound,
+    /// The experiment does not record that dimension.
+    DimensionNotFound = "dimension_not_found" => NotFound,
     /// No such database role.
     RoleNotFound = "role_not_found" => NotFound,
     /// The workspace has an experiment of that name.
@@ -124,6 +126,8 @@ codes! {
     PublicationTaken = "publication_taken" => WrongState,
     /// Raw events that would have to be counted again have expired.
     EventsIncomplete = "events_incomplete" => WrongState,
+    /// The state of an experiment's users went some time after its stop.
+    UnitsExpired = "units_expired" => WrongState,
     /// A configuration document cannot be compiled.
     CorruptConfiguration = "corrupt_configuration" => CorruptConfiguration,
 }

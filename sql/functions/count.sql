@@ -158,6 +158,7 @@ begin
     delete from ab.variant_statistic s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab.metric_statistic s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab.activity s where s.experiment_id = forget_experiment.experiment_id;
+    delete from ab_internal.expired_daily_result s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab_internal.rollup_progress s where s.experiment_id = forget_experiment.experiment_id;
 end
 $$;
@@ -268,6 +269,7 @@ begin
                 join ab.experiment using (experiment_id)
                 left join ab_internal.rollup_progress p using (experiment_id)
                 where e.event_time < coalesce(p.stopped_at, 'infinity')
+                    and p.units_expired_at is null
                 group by e.user_id, e.experiment_id
             ) b
             left join lateral (
@@ -807,6 +809,31 @@ $$;
 
 comment on function ab_internal.first_complete_time(integer) is 'from when the raw events of an experiment''s users are all there; NULL where they are so from the first exposure on';
 
+create or replace function ab_internal.check_units(experiment_id integer)
+    returns void
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    expired record;
+begin
+    select x.experiment, p.units_expired_at into expired
+    from ab_internal.rollup_progress p
+    join ab.experiment x using (experiment_id)
+    where p.experiment_id = check_units.experiment_id
+        and p.units_expired_at is not null;
+    if found then
+        perform ab_internal.raise('units_expired',
+            format('what was known of each user of experiment "%s" expired on %s (UTC)', expired.experiment, (expired.units_expired_at at time zone 'UTC')::date),
+            'its results stay as they are; to have longer for other questions, let ab.event_retention keep unit_metric for longer');
+    end if;
+end
+$$;
+
+comment on function ab_internal.check_units(integer) is 'raises where an experiment''s users can no longer be asked, because their rows have expired';
+
 create or replace function ab_internal.count_added_metrics(horizon bigint, in_progress bigint[])
     returns void
     language plpgsql
@@ -818,6 +845,13 @@ declare
     added record;
     locked bigint;
 begin
+    -- Changed in a snapshot that did not see yet that its users were gone: it stays as it was counted.
+    update ab.experiment_metric m
+    set is_counted = true
+    from ab_internal.rollup_progress p
+    where p.experiment_id = m.experiment_id
+        and p.units_expired_at is not null
+        and not m.is_counted;
     for added in
         select m.experiment_id, array_agg(m.metric_id) as metric_ids
         from ab.experiment_metric m
@@ -1007,6 +1041,7 @@ create or replace function ab_internal.rebuild(experiment_id integer, horizon bi
 declare
     expired_before timestamptz;
 begin
+    perform ab_internal.check_units(rebuild.experiment_id);
     perform ab_internal.prepare_work_tables();
     insert into pg_temp.ab_batch
     select e.workspace_id, e.user_id, e.event_id, e.event_time, e.event_type, e.event_name, e.value, e.experiment_id, e.variant, e.properties

@@ -56,9 +56,9 @@ begin
     -- of the transaction.
     perform ab_internal.incarnation();
     -- Asked first: who inserts what is there already still takes locks and writes.
-    if (select count(*) from ab.event_retention) < 3 then
+    if (select count(*) from ab.event_retention) < 4 then
         insert into ab.event_retention (event_table, keep)
-        values ('event_exposure', '7 days'), ('event_conversion', '30 days'), ('event_other', '14 days')
+        values ('event_exposure', '7 days'), ('event_conversion', '30 days'), ('event_other', '14 days'), ('unit_metric', '90 days')
         on conflict do nothing;
     end if;
     -- An older snapshot would not see what has come into the overflow since, and leave it there to be stored twice.

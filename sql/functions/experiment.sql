@@ -536,7 +536,7 @@ $$;
 
 comment on function @extschema@.ab_add_metric(text, text, boolean) is $$Judges an experiment by a metric, at any time: ab_rollup() then counts earlier events too, as far as they are still stored.
 
-Errors: experiment_not_found, metric_not_found (42704), metric_attached (23505).
+Errors: experiment_not_found, metric_not_found (42704), metric_attached (23505), units_expired (55000).
 
 Example: SELECT ab_add_metric('checkout_button', 'order_value');$$;
 

@@ -3,7 +3,7 @@
 -- Results must not change by it. So a day goes only once all of it is counted; from then on store_events() refuses events of
 -- that day, because whether they had been counted cannot be known any more; and what would have to be counted from
 -- events that are gone is refused by ab_rebuild(), or marked (experiment_metric.complete_from).
-create or replace function @extschema@.ab_maintain()
+create or replace function @extschema@.ab_maintain(refresh boolean default true)
     returns table (action text, object text, reason text)
     language plpgsql
     volatile
@@ -13,6 +13,9 @@ create or replace function @extschema@.ab_maintain()
     -- Below deadlock_timeout: whoever is in the way is waited for another time, and who queues behind us waits no longer.
     set lock_timeout = '500ms'
     set datestyle = 'ISO'
+    -- For refreshing the views: compiling their queries takes longer than running them until there are very many users.
+    set jit = off
+    set work_mem = '32MB'
     as $$
 #variable_conflict use_column
 declare
@@ -23,12 +26,30 @@ declare
     part record;
     is_counted boolean;
     awaited boolean;
+    result record;
+    expired record;
 begin
     -- Not by an older snapshot, which would not see what is still to be counted.
     if current_setting('transaction_isolation') <> 'read committed' then
         return query select 'kept', 'everything', 'the transaction is not READ COMMITTED';
         return;
     end if;
+    -- First, while nothing is locked: it reads all users' rows, and meanwhile others go on storing and counting.
+    for result in
+        select c.relname, c.relispopulated
+        from pg_class c
+        where c.oid in ('ab.daily_result'::regclass, 'ab.hourly_result'::regclass)
+            and coalesce(ab_maintain.refresh, true)
+        order by c.relname
+    loop
+        begin
+            execute format('refresh materialized view %s ab.%I', case when result.relispopulated then 'concurrently' end, result.relname);
+            return query select 'refreshed', format('ab.%s', result.relname), null::text;
+        exception
+            when lock_not_available then
+                return query select 'kept', format('ab.%s', result.relname), 'somebody is refreshing or changing it';
+        end;
+    end loop;
     existing := array(select b.partition from ab_internal.partition_bound b);
     perform ab_internal.make_partitions();
     return query
@@ -54,6 +75,49 @@ begin
             return query select 'kept', 'everything', 'a roll-up is running';
             return;
     end;
+    return query
+    with gone as (
+        delete from ab.activity a
+        using ab_internal.activity_resolution k
+        where k.resolution = a.resolution
+            and a.began_at < k.kept_from
+        returning a.resolution
+    )
+    select 'deleted', 'ab.activity', format('%s rows of earlier minutes and hours', count(*))
+    from gone
+    having count(*) > 0;
+    for expired in
+        select p.experiment_id, format('users of experiment "%s"', x.experiment) as whose
+        from ab_internal.rollup_progress p
+        join ab.experiment x using (experiment_id)
+        join ab.event_retention r on r.event_table = 'unit_metric'
+        where p.units_expired_at is null
+            -- A window goes on after the stop.
+            and p.stopped_at + coalesce((select max(d.window_end) from ab.experiment_metric m join ab.metric d using (metric_id) where m.experiment_id = p.experiment_id), '0') < now() - r.keep
+        order by p.experiment_id
+    loop
+        begin
+            -- Nobody adds a metric or changes one while what it would be counted from goes.
+            perform from ab.experiment x where x.experiment_id = expired.experiment_id for update;
+            perform from ab.metric d where d.metric_id in (select m.metric_id from ab.experiment_metric m where m.experiment_id = expired.experiment_id) order by d.metric_id for share;
+        exception
+            when lock_not_available then
+                return query select 'kept', expired.whose, 'somebody is changing the experiment or its metrics';
+                continue;
+        end;
+        if exists (select from ab.experiment_metric m where m.experiment_id = expired.experiment_id and not m.is_counted) then
+            return query select 'kept', expired.whose, 'ab_rollup() has not counted all its metrics yet';
+            continue;
+        end if;
+        insert into ab_internal.expired_daily_result (experiment_id, metric_id, variant, dimension, value, day, units, conversions, total, denominator)
+        select r.experiment_id, r.metric_id, r.variant, r.dimension, r.value, r.day, r.units, r.conversions, r.total, r.denominator
+        from ab_internal.daily_unit_result r
+        where r.experiment_id = expired.experiment_id;
+        perform ab_internal.delete_units(expired.experiment_id, null);
+        delete from ab.exposure x where x.experiment_id = expired.experiment_id;
+        update ab_internal.rollup_progress p set units_expired_at = clock_timestamp() where p.experiment_id = expired.experiment_id;
+        return query select 'deleted', expired.whose, 'it stopped long enough ago; its results stay';
+    end loop;
     for retained in
         select r.event_table, r.keep, d.end_of_day
         from ab.event_retention r
@@ -148,9 +212,10 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_maintain() is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says, and deletes from ab.event_rejected what is older than 30 days; returns what it made, dropped, deleted and kept, and why it kept it.
+comment on function @extschema@.ab_maintain(boolean) is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; deletes the state of users whose experiment stopped longer ago than it says (as unit_metric), minutes and hours of ab.activity that are too old, and what has been in ab.event_rejected for 30 days; refreshes ab.daily_result and ab.hourly_result. Returns what it made, dropped, deleted, refreshed and kept, and why it kept it.
 
 Gateways call it each hour; without one, call it from any scheduler. Results never change by it: a day goes once ab_rollup() has counted all of it, and events of that day are refused from then on. What somebody is using, or has not been counted, is left to the next call.
+refresh: whether to refresh the two views, which reads the rows of all users that there are; false where that takes too long to be done each time.
 
 Example: SELECT * FROM ab_maintain();$$;
 

@@ -230,7 +230,7 @@ $$;
 
 comment on function @extschema@.ab_rebuild(text) is $$Makes the results of an experiment anew from its exposures and raw events, up to where ab_rollup() has come. The outcome is the same: run it to convince yourself.
 
-Errors: experiment_not_found (42704), events_incomplete (55000) where raw events that it would count have expired.
+Errors: experiment_not_found (42704), events_incomplete (55000) where raw events that it would count have expired, units_expired (55000) where the state of users has, some time after the stop.
 
 Example: SELECT ab_rebuild('checkout_button');$$;
 

@@ -440,6 +440,7 @@ begin
             new.denominator_event_name, new.denominator_filter, new.denominator_value_property)
         is distinct from (old.event_name, old.kind, old.filter, old.value_property, old.window_start, old.window_end, old.covariate_window, old.cap, old.numerator, old.denominator,
             old.denominator_event_name, old.denominator_filter, old.denominator_value_property) then
+        perform ab_internal.check_units(m.experiment_id) from ab.experiment_metric m where m.metric_id = new.metric_id;
         update ab.experiment_metric m set is_counted = false where m.metric_id = new.metric_id;
     end if;
     return null;
@@ -462,6 +463,11 @@ create or replace function ab_internal.experiment_metric_before()
 begin
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, (select x.workspace_id from ab.experiment x where x.experiment_id = new.experiment_id));
+        -- Not what a dump brings back, which has been counted. The lock is the one against which ab_maintain() expires users.
+        if not new.is_counted then
+            perform from ab.experiment x where x.experiment_id = new.experiment_id for key share;
+            perform ab_internal.check_units(new.experiment_id);
+        end if;
         return new;
     elsif tg_op = 'UPDATE' then
         if (new.workspace_id, new.experiment_id, new.metric_id) is distinct from (old.workspace_id, old.experiment_id, old.metric_id) then
@@ -472,6 +478,7 @@ begin
     perform ab_internal.delete_units(old.experiment_id, array[old.metric_id]);
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     delete from ab.activity s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
+    delete from ab_internal.expired_daily_result s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;
     return old;
 end
 $$;

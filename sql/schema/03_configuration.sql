@@ -262,6 +262,7 @@ create table ab.metric (
         and covariate_window between '0' and interval '90 days'
         and extract(month from window_start) = 0 and extract(year from window_start) = 0
         and extract(month from coalesce(window_end, '0')) = 0 and extract(year from coalesce(window_end, '0')) = 0
+        and extract(month from covariate_window) = 0
     ),
     constraint metric_retention_check check (kind <> 'retention' or window_end is not null),
     constraint metric_cap_check check (cap is null or (kind in ('count', 'sum', 'unique_days', 'first', 'last') and abs(cap) < 1e300)),

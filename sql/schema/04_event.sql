@@ -61,14 +61,14 @@ create table ab.event_retention (
     event_table text primary key,
     keep interval not null,
     dropped_at timestamptz,
-    constraint event_retention_event_table_check check (event_table in ('event_exposure', 'event_conversion', 'event_other')),
+    constraint event_retention_event_table_check check (event_table in ('event_exposure', 'event_conversion', 'event_other', 'unit_metric')),
     -- A day at least: a sender whose event is younger need not ask what has expired.
     constraint event_retention_keep_check check (keep >= interval '1 day')
 );
 
 comment on column ab.event_retention.dropped_at is 'when ab_maintain() last dropped events of the table; locked by senders whose snapshot may be older';
 
-comment on table ab.event_retention is 'how long ab_maintain() keeps the raw events of each table; results do not depend on it';
+comment on table ab.event_retention is 'how long ab_maintain() keeps the raw events of each table, and, as unit_metric, the state of users after their experiment stopped; results do not depend on it';
 
 -- Up to where raw events of a workspace may be gone. Whoever stores events reads this first and so holds a lock on it
 -- until the end of the transaction; ab_maintain() locks everybody out before it raises a time.

@@ -107,6 +107,20 @@ comment on column ab.metric_statistic.total is 'sum of users'' values, each capp
 
 comment on column ab.metric_statistic.total_of_squares is 'sum of their squares; the columns named after two others are sums of those two''s products';
 
+-- What results are made of, whether for all users or for some of them: one variant's part of metric_statistic.
+create type ab_internal.arm as (
+    variant_id integer,
+    variant text,
+    is_control boolean,
+    units bigint,
+    conversions bigint,
+    total numeric,
+    denominator numeric,
+    total_of_squares numeric,
+    denominator_of_squares numeric,
+    total_denominator numeric
+);
+
 -- Minutes, hours and days of the same events side by side, so that each can be kept for as long as it is of use.
 create table ab.activity (
     experiment_id integer not null,
@@ -147,5 +161,22 @@ create table ab_internal.rollup_error (
 create table ab_internal.rollup_progress (
     experiment_id integer primary key,
     latest_event_at timestamptz not null,
-    stopped_at timestamptz
+    stopped_at timestamptz,
+    -- When ab_maintain() deleted its users' rows. Since then nothing is counted for it.
+    units_expired_at timestamptz
+);
+
+-- What ab.daily_result says of experiments whose users' rows are gone.
+create table ab_internal.expired_daily_result (
+    experiment_id integer not null,
+    metric_id integer not null,
+    variant text not null,
+    dimension text not null,
+    value text not null,
+    day date not null,
+    units bigint not null,
+    conversions bigint not null,
+    total numeric not null,
+    denominator numeric not null,
+    primary key (experiment_id, metric_id, variant, dimension, value, day)
 );

@@ -27,7 +27,8 @@ cross join lateral (
     union all
     select d.denominator_event_name, true, d.denominator, d.denominator_filter::text, d.denominator_value_property
     where d.kind = 'ratio'
-) t;
+) t
+where p.units_expired_at is null;
 
 comment on view ab_internal.metric_part is 'what the metrics of experiments count: one row each, and two for a ratio';
 
@@ -38,3 +39,38 @@ from (
 ) r (resolution, kept_from);
 
 comment on view ab_internal.activity_resolution is 'how finely activity is kept, and from when on';
+
+create or replace view ab_internal.known_activity as
+select
+    w.workspace::text as workspace,
+    x.experiment::text as experiment,
+    a.variant,
+    m.metric::text as metric,
+    a.resolution,
+    a.began_at,
+    a.events,
+    a.total
+from ab.activity a
+join ab_internal.activity_resolution k using (resolution)
+join ab.experiment x using (experiment_id)
+join ab.workspace w using (workspace_id)
+left join ab.metric m on m.metric_id = a.metric_id
+-- Of an hour that began before that, only the end may have been counted.
+where a.began_at >= k.kept_from;
+
+comment on view ab_internal.known_activity is 'activity with the names of what it is of, as far back as it is whole';
+
+create or replace view ab.minute_activity as
+select workspace, experiment, variant, metric, began_at, events, total from ab_internal.known_activity where resolution = 'minute';
+
+comment on view ab.minute_activity is 'events counted per minute they happened in, of the last two days, and the sum of what they counted for; metric is NULL for exposures';
+
+create or replace view ab.hour_activity as
+select workspace, experiment, variant, metric, began_at, events, total from ab_internal.known_activity where resolution = 'hour';
+
+comment on view ab.hour_activity is 'events counted per hour they happened in, of the last 90 days, and the sum of what they counted for; metric is NULL for exposures';
+
+create or replace view ab.day_activity as
+select workspace, experiment, variant, metric, began_at, events, total from ab_internal.known_activity where resolution = 'day';
+
+comment on view ab.day_activity is 'events counted per day (UTC) they happened in, and the sum of what they counted for; metric is NULL for exposures';

@@ -44,10 +44,10 @@ fn run(client: &mut Client, statement: &str) {
     client.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}\n{error:?}"));
 }
 
-/// What maintenance did, without the partitions it made.
+/// What maintenance did to events, without the partitions it made.
 fn maintain(client: &mut Client) -> Vec<String> {
     let rows = client
-        .query("select action || ' ' || object || coalesce(': ' || reason, '') from ab_maintain() where action <> 'made'", &[])
+        .query("select action || ' ' || object || coalesce(': ' || reason, '') from ab_maintain(refresh => false) where action <> 'made'", &[])
         .expect("maintenance");
     rows.iter().map(|row| row.get(0)).collect()
 }
@@ -429,7 +429,7 @@ fn retention_is_configured_by_rows_that_check_themselves() {
             "select string_agg(event_table || ' ' || keep, ', ' order by event_table) from ab.event_retention"
         )
         .as_deref(),
-        Some("event_conversion 30 days, event_exposure 1 year, event_other 14 days")
+        Some("event_conversion 30 days, event_exposure 1 year, event_other 14 days, unit_metric 90 days")
     );
     for bad in [
         "update ab.event_retention set keep = '23 hours'",
@@ -466,4 +466,146 @@ fn the_status_says_how_far_results_are() {
         "select events || ' ' || error || ' ' || (failed_at < ran_at) from ab_rollup_status()",
     );
     assert_eq!(now.as_deref(), Some("1 why true"));
+}
+
+/// What is still known of single users, in rows.
+fn users_rows(client: &mut Client) -> String {
+    one(
+        client,
+        "select concat_ws(' ', (select count(*) from ab.exposure), (select count(*) from ab.unit_metric))",
+    )
+    .expect("counts")
+}
+
+/// What maintenance did to them.
+fn about_users(client: &mut Client) -> Vec<String> {
+    maintain(client).into_iter().filter(|line| line.contains("users of")).collect()
+}
+
+fn all_results(client: &mut Client) -> String {
+    let query = "select (select string_agg(r::text, ' ' order by r.metric, r.variant) from ab.experiment_results r) || (select string_agg(d::text, ' ' order by d) from ab.daily_result d)";
+    one(client, query).expect("results")
+}
+
+#[test]
+fn users_go_some_time_after_the_stop_and_results_stay() {
+    let database = Database::new();
+    let mut client = database.connect();
+    prepare(&mut client);
+    run(
+        &mut client,
+        "select ab_create_metric('slow', 'buy', 'sum', \"window\" => '10 days'); select ab_add_metric('e', 'slow');
+         select ab_create_experiment('other'); select ab_start('other'); select ab_add_metric('other', 'bought'); select ab_expose('ann', 'other')",
+    );
+    expose(&mut client, "ann", "control", "39 days");
+    expose(&mut client, "bob", "treatment", "38 days");
+    for ago in ["38 days", "31 days", "1 day"] {
+        buy(&mut client, "ann", "purchase", ago);
+    }
+    run(&mut client, "select ab_rollup()");
+    run(&mut client, "select ab_stop('e')");
+    run(&mut client, "select ab_rollup()");
+    // It stopped that long ago, less or more an hour.
+    let stopped = |client: &mut Client, ago: &str| {
+        run(
+            client,
+            &format!(
+                "update ab_internal.rollup_progress set stopped_at = now() - interval '{ago}' where stopped_at is not null"
+            ),
+        );
+    };
+    run(&mut client, "select ab_maintain()");
+    let (before, rows) = (all_results(&mut client), users_rows(&mut client));
+    // He had bought something before he met the other one.
+    assert_eq!(rows, "3 5");
+    let gone = "deleted users of experiment \"e\": it stopped long enough ago; its results stay";
+    for (ago, goes) in [("95 days", false), ("99 days 23 hours", false), ("100 days 1 hour", true)] {
+        stopped(&mut client, ago);
+        // Nobody is changing it meanwhile, which would keep it.
+        let done = maintain(&mut client);
+        assert_eq!(done.contains(&gone.to_owned()), goes, "{ago}: {done:?}");
+    }
+    assert_eq!(users_rows(&mut client), "1 1", "those of the other experiment stay");
+    run(&mut client, "select ab_maintain()");
+    assert_eq!(
+        all_results(&mut client),
+        before,
+        "the history is that of before, although its users are gone"
+    );
+    // What comes from now on is not counted, neither for who was there nor for somebody new.
+    buy(&mut client, "ann", "purchase", "20 days");
+    expose(&mut client, "ann", "treatment", "5 days");
+    expose(&mut client, "cy", "control", "5 days");
+    buy(&mut client, "cy", "purchase", "4 days");
+    run(&mut client, "select ab_rollup()");
+    assert_eq!(users_rows(&mut client), "1 1");
+    run(&mut client, "select ab_maintain()");
+    assert_eq!(all_results(&mut client), before);
+    for statement in [
+        "select ab_rebuild('e')",
+        "select * from ab_breakdown('e', 'country')",
+        "select ab_add_metric('e', ab_create_metric('new', 'buy'))",
+        "update ab.metric set cap = 1 where metric = 'spent'",
+    ] {
+        let error = sql_error(client.simple_query(statement));
+        assert_eq!(
+            (error.sqlstate.as_str(), error.code.as_str()),
+            ("55000", "units_expired"),
+            "{statement}: {error:?}"
+        );
+        assert!(error.message.contains("experiment \"e\""), "{error:?}");
+    }
+    run(
+        &mut client,
+        "update ab.metric set description = 'what they paid' where metric = 'spent'; select ab_rebuild('other'); select ab_rollup()",
+    );
+    assert_eq!(all_results(&mut client), before);
+    // A metric that goes takes its history with it, and so does the experiment.
+    run(
+        &mut client,
+        "delete from ab.experiment_metric m using ab.metric d where d.metric_id = m.metric_id and d.metric = 'slow'; select ab_maintain()",
+    );
+    assert_eq!(one(&mut client, "select string_agg(distinct metric, ' ' order by metric) from ab.daily_result where experiment = 'e'").as_deref(), Some("bought purchases spent"));
+    run(&mut client, "delete from ab.experiment where experiment = 'e'");
+    assert_eq!(
+        one(&mut client, "select count(*) from ab_internal.expired_daily_result").as_deref(),
+        Some("0")
+    );
+}
+
+#[test]
+fn users_stay_while_their_experiment_is_changing() {
+    let database = Database::new();
+    let (mut client, mut other) = (database.connect(), database.connect());
+    prepare(&mut client);
+    run(&mut client, "select ab_create_metric('late', 'buy', 'count')");
+    expose(&mut client, "ann", "control", "3 days");
+    buy(&mut client, "ann", "purchase", "2 days");
+    run(&mut client, "select ab_rollup()");
+    run(&mut client, "select ab_stop('e')");
+    run(
+        &mut client,
+        "select ab_rollup(); update ab_internal.rollup_progress set stopped_at = now() - interval '91 days'",
+    );
+    for change in ["select ab_add_metric('e', 'late')", "update ab.metric set cap = 1 where metric = 'spent'"]
+    {
+        run(&mut other, &format!("begin; {change}"));
+        assert_eq!(
+            about_users(&mut client),
+            ["kept users of experiment \"e\": somebody is changing the experiment or its metrics"],
+            "{change}"
+        );
+        run(&mut other, "rollback");
+    }
+    run(&mut client, "select ab_add_metric('e', 'late')");
+    assert_eq!(
+        about_users(&mut client),
+        ["kept users of experiment \"e\": ab_rollup() has not counted all its metrics yet"]
+    );
+    run(&mut client, "select ab_rollup()");
+    assert_eq!(
+        about_users(&mut client),
+        ["deleted users of experiment \"e\": it stopped long enough ago; its results stay"]
+    );
+    assert_eq!(users_rows(&mut client), "0 0");
 }

@@ -11,6 +11,8 @@ const ASSIGNMENT: &str = include_str!("../../docs/assignment.md");
 
 const EVENTS: &str = include_str!("../../docs/events.md");
 
+const METRICS: &str = include_str!("../../docs/metrics.md");
+
 /// The fenced blocks of one language in the README, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
     blocks_of(README, language)
@@ -73,6 +75,23 @@ fn the_sql_of_the_document_on_events_runs() {
     }
     let stored = cluster().psql(&database, "select count(*) from ab.event where event_name = 'purchase'");
     assert_eq!(stored.expect("a count").trim(), "1003");
+}
+
+#[test]
+fn the_sql_of_the_document_on_metrics_runs() {
+    let database = bare_database("document_on_metrics");
+    cluster().psql(&database, "create extension pg_ab").expect("the extension");
+    let scripts = blocks_of(METRICS, "sql");
+    assert!(scripts.len() > 7);
+    for (index, script) in scripts.into_iter().enumerate() {
+        let printed =
+            cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
+        if script.contains("ab_breakdown") {
+            assert!(printed.contains("\nNZ|") || printed.starts_with("NZ|"), "{printed}");
+        } else if script.contains("FROM ab.daily_result") {
+            assert!(printed.contains("|1|1") && printed.contains("|NZ|1"), "{printed}");
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,20 @@ const METRIC_KINDS: [&str; 14] = [
     ", 'ratio', denominator => '{\"event_name\": \"view\"}'",
     ", 'ratio', numerator => 'count', denominator => '{\"event_name\": \"buy\", \"kind\": \"sum\", \"value_property\": \"amount\"}', filter => '{\"attribute\": \"country\", \"operator\": \"equals\", \"values\": [\"NZ\"]}'",
 ];
+/// What may be set in any metric, whatever its kind was.
+const METRIC_CHANGES: [&str; 11] = [
+    "cap = case when kind in ('count', 'sum', 'unique_days', 'first', 'last') then 1.5 end",
+    "window_start = '1 hour', window_end = '30 hours'",
+    "window_start = '0', window_end = case kind when 'retention' then interval '1 day' end",
+    "covariate_window = '3 days'",
+    "event_name = 'view'",
+    "filter = '{\"attribute\": \"country\", \"operator\": \"equals\", \"values\": [\"US\"]}'",
+    "filter = null",
+    "kind = 'sum', value_property = 'amount', numerator = null, denominator = null, denominator_event_name = null, denominator_filter = null, denominator_value_property = null",
+    "kind = 'unique_days', numerator = null, denominator = null, denominator_event_name = null, denominator_filter = null, denominator_value_property = null",
+    "kind = 'last', value_property = null, numerator = null, denominator = null, denominator_event_name = null, denominator_filter = null, denominator_value_property = null",
+    "kind = 'ratio', cap = null, numerator = 'sum', denominator = 'count', denominator_event_name = 'view'",
+];
 const PROPERTIES: [&str; 5] = [
     "{}",
     r#"{"country": "US", "amount": 3}"#,
@@ -532,15 +546,25 @@ impl<'a> History<'a> {
              where w.workspace = '{}' and x.experiment = '{experiment}' and m.metric = 'm{metric}'",
             self.workspace
         );
-        let statement = match self.random.random_range(0..10) {
+        // What waits for the rows of metrics, or has them wait, is a statement of its own.
+        let is_alone = !is_held(true, self) && self.sessions[session].transaction.is_none();
+        let statement = match self.random.random_range(0..12) {
             0..2 => call("ab_start", "'draft'"),
             2 => call("ab_pause", "'running'"),
             3 => call("ab_resume", "'paused'"),
             4..6 => call("ab_stop", "'running', 'paused'"),
-            6 if !is_held(true, self) && self.sessions[session].transaction.is_none() => format!(
+            6 if is_alone => format!(
                 "delete from ab.experiment_metric d using (select a.experiment_id, a.metric_id {attached}) g \
                  where (d.experiment_id, d.metric_id) = (g.experiment_id, g.metric_id)"
             ),
+            7..9 if is_alone => {
+                let change = self.pick(&METRIC_CHANGES);
+                format!(
+                    "update ab.metric m set {change} from ab.workspace w \
+                     where w.workspace_id = m.workspace_id and w.workspace = '{}' and m.metric = 'm{metric}'",
+                    self.workspace
+                )
+            }
             _ => format!(
                 "select ab_add_metric('{experiment}', 'm{metric}') where not exists (select {attached})"
             ),
