@@ -20,6 +20,8 @@ pub const MAX_SESSION_ID_BYTES: usize = 512;
 pub const MAX_TYPE_BYTES: usize = 64;
 /// The largest properties object, in bytes of JSON text.
 pub const MAX_PROPERTIES_BYTES: usize = 32 * 1024;
+/// The largest exponent of a number in properties, of either sign: more than a double has.
+const MAX_EXPONENT: u32 = 400;
 /// The type of event that says a user saw a variant.
 pub const EXPOSURE: &str = "exposure";
 /// Attributes of the context that every exposure records where they are known.
@@ -152,6 +154,12 @@ pub fn check(draft: &Draft<'_>) -> Result<(), Error> {
                 "send an object such as {\"country\": \"NZ\"}".into(),
             );
         }
+        if let Some(exponent) = giant_exponent(properties) {
+            return invalid(
+                format!("event properties hold a number with the exponent {}", excerpt(exponent)),
+                format!("send numbers with an exponent of at most {MAX_EXPONENT}, or texts"),
+            );
+        }
     }
     for (role, text) in [("experiment", draft.experiment), ("variant", draft.variant)] {
         if let Some(text) = text {
@@ -243,6 +251,32 @@ pub fn excerpt(text: &str) -> String {
     shown
 }
 
+/// The first exponent in JSON text beyond [`MAX_EXPONENT`]. jsonb holds such a number in a few bytes and writes it out with
+/// all its zeros: a few thousand of them would be more text than a dump or a consumer of the publication can take.
+fn giant_exponent(json: &str) -> Option<&str> {
+    let mut is_text = false;
+    let mut is_escaped = false;
+    let mut before = b' ';
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b'e' | b'E' if !is_text && before.is_ascii_digit() => {
+                let signed = json[at + 1..].trim_start_matches(['+', '-']);
+                let digits = &signed[..signed.bytes().take_while(u8::is_ascii_digit).count()];
+                let exponent = digits.trim_start_matches('0');
+                if exponent.len() > 3 || exponent.parse().is_ok_and(|exponent: u32| exponent > MAX_EXPONENT) {
+                    return Some(digits);
+                }
+            }
+            _ => {}
+        }
+        before = byte;
+    }
+    None
+}
+
 /// Whether JSON text holds the escape of a NUL: an odd number of backslashes before `u0000`.
 fn holds_escaped_nul(json: &str) -> bool {
     json.match_indices("u0000")
@@ -314,6 +348,20 @@ mod tests {
         assert_eq!(code(Draft { properties: Some("[1]"), ..draft() }), Err(Code::InvalidEvent));
         assert_eq!(code(Draft { properties: Some(r#"{"a":"\u0000"}"#), ..draft() }), Err(Code::InvalidEvent));
         assert_eq!(code(Draft { properties: Some(r#"{"a":"\\u0000"}"#), ..draft() }), Ok(()));
+        for giant in ["1e401", "-2.5E+131000", "1e-16000", "7e0099999999999999999999"] {
+            let properties = format!(r#"{{"e": "\"", "n": [{giant}]}}"#);
+            assert_eq!(
+                code(Draft { properties: Some(&properties), ..draft() }),
+                Err(Code::InvalidEvent),
+                "{giant}"
+            );
+        }
+        for small in
+            ["1e400", "1E-0000308", "1e0", r#""1e999""#, r#""\\\"1e999""#, "true", r#""\\", "7e999": 1"#]
+        {
+            let properties = format!(r#"{{"n": {small}}}"#);
+            assert_eq!(code(Draft { properties: Some(&properties), ..draft() }), Ok(()), "{small}");
+        }
         assert_eq!(code(Draft { experiment: Some("a:b"), ..draft() }), Err(Code::InvalidKey));
         assert_eq!(code(Draft { variant: Some("a"), ..draft() }), Err(Code::InvalidEvent));
         assert_eq!(

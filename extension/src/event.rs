@@ -42,18 +42,20 @@ fn identify_event_time(
     event_time: Option<TimestampWithTimeZone>,
 ) -> Result<TimestampWithTimeZone, ErrorReport> {
     let id = Uuid::from_bytes(*event_id.as_bytes());
-    let given = event_time.map(|time| pg_sys::TimestampTz::from(time).saturating_add(POSTGRES_EPOCH));
+    let given = event_time.map(unix_microseconds);
     let now = now();
     let identity = event::identify(Some(&id.to_string()), given, id, now).map_err(report)?;
     timestamp(identity.event_time).map_err(report)
 }
 
 /// Events of JSON as the arrays that `store_events` takes, and what is wrong with the others; one row, because a million
-/// rows would be put together into arrays again. `items` and `refused` say where in `events` each was, from 1.
+/// rows would be put together into arrays again. `items` and `refused` say where in `events` each was, from 1; `received`
+/// says of each when it came, if it comes again.
 #[pg_extern]
 #[expect(clippy::type_complexity, reason = "the shape of a SQL function")]
 fn read_events(
     events: Array<'_, &str>,
+    received: Option<Array<'_, TimestampWithTimeZone>>,
 ) -> TableIterator<
     'static,
     (
@@ -74,11 +76,13 @@ fn read_events(
     ),
 > {
     let now = now();
+    let mut received = received.iter().flat_map(Array::iter);
     let mut read = Columns::default();
     for (item, text) in (1..).zip(events.iter()) {
         // A NULL is no JSON either.
         let text = text.unwrap_or_default();
-        match json::read(text, Uuid::now_v7, now)
+        let received = received.next().flatten().map(unix_microseconds);
+        match json::read(text, Uuid::now_v7, now, received)
             .and_then(|event| Ok((timestamp(event.identity.event_time)?, event)))
         {
             Ok((event_time, event)) => read.add(item, event_time, event),
@@ -140,6 +144,10 @@ impl Columns {
         self.variants.push(event.variant.map(Cow::into_owned));
         self.session_ids.push(event.session_id.map(Cow::into_owned));
     }
+}
+
+fn unix_microseconds(time: TimestampWithTimeZone) -> i64 {
+    pg_sys::TimestampTz::from(time).saturating_add(POSTGRES_EPOCH)
 }
 
 fn timestamp(microseconds: i64) -> Result<TimestampWithTimeZone, ab_core::Error> {

@@ -1,6 +1,7 @@
-//! The background worker: rolls up and maintains without a gateway or a scheduler, where the library is preloaded.
+//! The background workers: roll up, maintain and refresh without a gateway or a scheduler, where the library is preloaded.
+//! Two for each database, because refreshing takes longer than results may stand still.
 //!
-//! What it does is a function of the extension, which catches its own errors; what escapes nevertheless ends the process,
+//! What they do is a function of the extension, which catches its own errors; what escapes nevertheless ends a process,
 //! and the server starts it again.
 
 use std::ffi::{CStr, CString};
@@ -13,6 +14,8 @@ use pgrx::prelude::*;
 
 /// Partitions are made a week ahead, and days dropped some hours late do no harm.
 const BETWEEN_MAINTENANCE: Duration = Duration::from_secs(3600);
+/// How often to ask whether the hour of what is to be refreshed is over: another one may have done it.
+const BETWEEN_REFRESHES: Duration = Duration::from_secs(60);
 /// How long after its end a worker is started again; a database that is missing is looked for that often.
 const RESTART_AFTER: Duration = Duration::from_secs(10);
 
@@ -30,7 +33,7 @@ pub fn register() {
     GucRegistry::define_int_guc(
         c"ab.rollup_interval",
         c"Pause between two roll-ups of the background worker.",
-        c"Zero turns it off, and maintenance with it.",
+        c"Zero turns it off, and maintenance and refreshing with it.",
         &INTERVAL,
         0,
         86_400,
@@ -48,14 +51,18 @@ pub fn register() {
     let databases = DATABASE.get().unwrap_or_default();
     let databases = databases.to_string_lossy();
     for database in databases.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        BackgroundWorkerBuilder::new(&format!("pg_ab roll-up of {database}"))
-            .set_type("pg_ab roll-up")
-            .set_library("pg_ab")
-            .set_function("ab_worker_main")
-            .set_extra(database)
-            .set_restart_time(Some(RESTART_AFTER))
-            .enable_spi_access()
-            .load();
+        for refreshes in [false, true] {
+            let what = if refreshes { "pg_ab refresh" } else { "pg_ab roll-up" };
+            BackgroundWorkerBuilder::new(&format!("{what} of {database}"))
+                .set_type(what)
+                .set_library("pg_ab")
+                .set_function("ab_worker_main")
+                .set_argument(refreshes.into_datum())
+                .set_extra(database)
+                .set_restart_time(Some(RESTART_AFTER))
+                .enable_spi_access()
+                .load();
+        }
     }
 }
 
@@ -63,7 +70,7 @@ pub fn register() {
 #[pg_guard]
 #[expect(unsafe_code, reason = "the server finds it by its name")]
 #[unsafe(no_mangle)]
-pub extern "C-unwind" fn ab_worker_main(_argument: pg_sys::Datum) {
+pub extern "C-unwind" fn ab_worker_main(argument: pg_sys::Datum) {
     end_when_told();
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
     BackgroundWorker::connect_worker_to_spi(Some(BackgroundWorker::get_extra()), None);
@@ -71,8 +78,14 @@ pub extern "C-unwind" fn ab_worker_main(_argument: pg_sys::Datum) {
     set(c"search_path", c"pg_catalog, pg_temp");
     set(c"default_transaction_isolation", c"read committed");
     set(c"default_transaction_read_only", c"off");
-    let mut failing = [String::new(), String::new()];
-    let mut maintained: Option<Instant> = None;
+    let jobs: &mut [Job] = if argument.value() == 0 {
+        &mut [
+            Job::new("roll up", "the roll-up", Duration::ZERO),
+            Job::new("maintain", "maintenance of the event tables", BETWEEN_MAINTENANCE),
+        ]
+    } else {
+        &mut [Job::new("refresh", "refreshing the results for BI", BETWEEN_REFRESHES)]
+    };
     loop {
         let seconds = u64::try_from(INTERVAL.get()).unwrap_or(0);
         let pause = (seconds > 0).then(|| Duration::from_secs(seconds));
@@ -86,48 +99,76 @@ pub extern "C-unwind" fn ab_worker_main(_argument: pg_sys::Datum) {
         if pause.is_none() {
             continue;
         }
-        let Some(rollup) = run(false) else {
-            // Another installation begins anew.
-            maintained = None;
-            continue;
-        };
-        tell("the roll-up", rollup, &mut failing[0]);
-        if maintained.is_none_or(|before| before.elapsed() >= BETWEEN_MAINTENANCE) {
+        for job in &mut *jobs {
+            if !job.is_due() {
+                continue;
+            }
             // Also where it fails: what was in the way will hardly be gone a second later.
-            maintained = Some(Instant::now());
-            if let Some(maintenance) = run(true) {
-                tell("maintenance of the event tables", maintenance, &mut failing[1]);
+            job.done = Some(Instant::now());
+            match run(job.name) {
+                Some(reason) => job.tell(reason),
+                // Another installation begins anew.
+                None => {
+                    for job in &mut *jobs {
+                        job.done = None;
+                    }
+                    break;
+                }
             }
         }
     }
 }
 
-/// Says once that something fails, and once that it works again.
-fn tell(what: &str, reason: String, failing: &mut String) {
-    let database = BackgroundWorker::get_extra();
-    if reason == *failing {
-        return;
+/// Something to be done now and then.
+struct Job {
+    /// As `ab_internal.work_in_background` knows it.
+    name: &'static str,
+    /// As people know it.
+    what: &'static str,
+    pause: Duration,
+    done: Option<Instant>,
+    /// Why it fails at present; empty while it works.
+    failing: String,
+}
+
+impl Job {
+    fn new(name: &'static str, what: &'static str, pause: Duration) -> Job {
+        Job { name, what, pause, done: None, failing: String::new() }
     }
-    if reason.is_empty() {
-        log!("{what} of database \"{database}\" works again");
-    } else {
-        warning!("{what} of database \"{database}\" failed, trying again: {reason}");
+
+    fn is_due(&self) -> bool {
+        self.done.is_none_or(|before| before.elapsed() >= self.pause)
     }
-    *failing = reason;
+
+    /// Says once that it fails, and once that it works again.
+    fn tell(&mut self, reason: String) {
+        let database = BackgroundWorker::get_extra();
+        let what = self.what;
+        if reason == self.failing {
+            return;
+        }
+        if reason.is_empty() {
+            log!("{what} of database \"{database}\" works again");
+        } else {
+            warning!("{what} of database \"{database}\" failed, trying again: {reason}");
+        }
+        self.failing = reason;
+    }
 }
 
 /// Does the work in a transaction of its own; why it failed, empty where it did not, `None` without the extension.
-fn run(maintain: bool) -> Option<String> {
+fn run(job: &str) -> Option<String> {
     let reason = BackgroundWorker::transaction(|| {
         let function = function()?;
-        // SAFETY: the function is the extension's own, of one boolean argument, returns a text that is never null, and
+        let job = job.into_datum()?;
+        // SAFETY: the function is the extension's own, of one text argument, returns a text that is never null, and
         // runs in a transaction with a snapshot.
         #[expect(
             unsafe_code,
             reason = "calls a function by its OID, so that no other of its name can be meant"
         )]
         unsafe {
-            let reason = pg_sys::OidFunctionCall1Coll(function, pg_sys::InvalidOid, maintain.into());
+            let reason = pg_sys::OidFunctionCall1Coll(function, pg_sys::InvalidOid, job);
             String::from_datum(reason, false)
         }
     });

@@ -13,8 +13,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Statements that read for a caller.
 const QUERY_LIMIT: &str = "30s";
-/// A roll-up after a long pause has much to catch up with.
-const MAINTENANCE_LIMIT: &str = "10min";
+/// Counting a metric that was added to a long experiment takes one statement, and refreshing reads all users.
+const MAINTENANCE_LIMIT: &str = "1h";
 /// Longer than any batch should take, shorter than anyone wants to wait for a lock.
 const WRITE_LIMIT: &str = "10s";
 /// How many callers read at once.
@@ -73,7 +73,7 @@ pub struct Database {
     pub writes: Pool,
     /// For what callers ask.
     pub queries: Pool,
-    /// For the roll-up.
+    /// For the roll-up, and for what goes on beside it.
     pub maintenance: Pool,
 }
 
@@ -100,7 +100,7 @@ impl Database {
         Ok(Database {
             writes: pool(writers, WRITE_LIMIT)?,
             queries: pool(QUERY_CONNECTIONS, QUERY_LIMIT)?,
-            maintenance: pool(1, MAINTENANCE_LIMIT)?,
+            maintenance: pool(2, MAINTENANCE_LIMIT)?,
             workspace: workspace.to_owned(),
             config,
         })

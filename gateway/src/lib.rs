@@ -132,6 +132,7 @@ pub async fn run(
     if configuration.rollup_seconds > 0 {
         gateway.metrics.expect_rollups()?;
         tokio::spawn(rollup::run(Arc::clone(&gateway), Duration::from_secs(configuration.rollup_seconds)));
+        tokio::spawn(rollup::refresh(Arc::clone(&gateway)));
     }
     let announced = Arc::clone(&gateway);
     tokio::spawn(async move {

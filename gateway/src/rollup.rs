@@ -1,4 +1,5 @@
-//! Turns stored events into results, every second, and has their tables looked after, every hour.
+//! Turns stored events into results, every second, and has their tables looked after and the views of results refreshed,
+//! every hour; the latter beside the former, because it takes longer than results may stand still.
 //!
 //! The database does the work and lets only one at a time do it; a gateway that finds another one at it does not wait.
 
@@ -16,6 +17,9 @@ use crate::problem::{self, Failure};
 
 /// Partitions are made a week ahead, and days dropped some hours late do no harm.
 const BETWEEN_MAINTENANCE: Duration = Duration::from_secs(3600);
+
+/// How often to ask whether the hour of what is to be refreshed is over: another gateway may have done it.
+const BETWEEN_REFRESHES: Duration = Duration::from_secs(60);
 
 /// Rolls up every `pause`, never twice at once, until the process ends.
 pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
@@ -57,8 +61,31 @@ pub async fn run(gateway: Arc<Gateway>, pause: Duration) {
         if maintained.is_none_or(|before| before.elapsed() >= BETWEEN_MAINTENANCE) {
             // Also where it fails: what was in the way will hardly be gone a second later.
             maintained = Some(Instant::now());
-            if let Err(reason) = maintain(&gateway).await {
+            if let Err(reason) = maintain(&gateway, "ab_maintain(refresh => false)").await {
                 warn!(reason, "the event tables could not be maintained, trying again in an hour");
+            }
+        }
+    }
+}
+
+/// Refreshes the views of results each hour, until the process ends.
+pub async fn refresh(gateway: Arc<Gateway>) {
+    let mut ticks = interval(BETWEEN_REFRESHES);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = String::new();
+    loop {
+        ticks.tick().await;
+        if !gateway.connected.load(Ordering::Relaxed) {
+            continue;
+        }
+        match maintain(&gateway, "ab_refresh_results(unless_since => '1 hour')").await {
+            Ok(()) => failing.clear(),
+            Err(reason) if reason == failing => {
+                debug!(reason, "the results for BI still cannot be refreshed")
+            }
+            Err(reason) => {
+                warn!(reason, "the results for BI could not be refreshed, trying again in a minute");
+                failing = reason;
             }
         }
     }
@@ -73,10 +100,10 @@ async fn report(gateway: &Gateway, reason: &str) {
     }
 }
 
-async fn maintain(gateway: &Gateway) -> Result<(), String> {
+async fn maintain(gateway: &Gateway, call: &str) -> Result<(), String> {
     let client = gateway.database.maintenance.get().await.map_err(|error| describe_pool(&error))?;
     let rows = client
-        .query("select action::text, object::text, reason::text from ab_maintain()", &[])
+        .query(&format!("select action::text, object::text, reason::text from {call}"), &[])
         .await
         .map_err(|error| describe(&error))?;
     for row in rows {

@@ -22,7 +22,7 @@ begin
             'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_explain', 'ab_as_of',
             'ab_config_version', 'ab_config_changes', 'ab_segment_members', 'ab_segment_changes', 'ab_first_variants'
         ]
-        when 'analyst' then array['ab_results', 'ab_breakdown', 'ab_rollup', 'ab_rollup_failed', 'ab_rollup_status', 'ab_maintain']
+        when 'analyst' then array['ab_results', 'ab_breakdown', 'ab_rollup', 'ab_rollup_failed', 'ab_rollup_status', 'ab_maintain', 'ab_refresh_results']
         when 'admin' then (
             select array_agg(distinct p.proname::text)
             from pg_depend d

@@ -834,7 +834,7 @@ $$;
 
 comment on function ab_internal.check_units(integer) is 'raises where an experiment''s users can no longer be asked, because their rows have expired';
 
-create or replace function ab_internal.count_added_metrics(horizon bigint, in_progress bigint[])
+create or replace function ab_internal.count_added_metrics(horizon bigint, in_progress bigint[], all_experiments boolean default true)
     returns void
     language plpgsql
     volatile
@@ -885,11 +885,12 @@ begin
         set is_counted = true, complete_from = ab_internal.first_complete_time(added.experiment_id)
         where m.experiment_id = added.experiment_id
             and m.metric_id = any (added.metric_ids);
+        exit when not all_experiments;
     end loop;
 end
 $$;
 
-comment on function ab_internal.count_added_metrics(bigint, bigint[]) is 'counts metrics added or changed since the last time from the raw events up to that cursor';
+comment on function ab_internal.count_added_metrics(bigint, bigint[], boolean) is 'counts metrics added or changed since the last time, of all experiments or of the first that has one, from the raw events up to that cursor';
 
 create or replace function ab_internal.sum_units(experiment_id integer)
     returns void

@@ -1,6 +1,6 @@
 -- Many events at once, as JSON or as rows of a table. One that cannot be stored never holds up the others: it goes to
 -- ab.event_rejected with the reason, from where it can be tried again.
-create or replace function ab_internal.ingest(workspace integer, events text[])
+create or replace function ab_internal.ingest(workspace integer, events text[], received timestamptz[] default null)
     returns table (accepted bigint, duplicate bigint, refused integer[], codes text[], messages text[])
     language plpgsql
     volatile
@@ -19,7 +19,7 @@ declare
     second_half record;
 begin
     begin
-        select * into readable from ab_internal.read_events(events);
+        select * into readable from ab_internal.read_events(events, received);
         select
             count(*) filter (where s.code = 'duplicate') as duplicates,
             array_agg(readable.items[s.item]) filter (where s.code <> 'duplicate') as refused,
@@ -51,8 +51,8 @@ begin
             end if;
     end;
     -- Whose fault it is, is found by halves.
-    select * into first_half from ab_internal.ingest(workspace, events[:middle]);
-    select * into second_half from ab_internal.ingest(workspace, events[middle + 1:]);
+    select * into first_half from ab_internal.ingest(workspace, events[:middle], received[:middle]);
+    select * into second_half from ab_internal.ingest(workspace, events[middle + 1:], received[middle + 1:]);
     accepted := first_half.accepted + second_half.accepted;
     duplicate := first_half.duplicate + second_half.duplicate;
     refused := first_half.refused || array(select r.item + middle from unnest(second_half.refused) with ordinality r (item, place) order by r.place);
@@ -62,7 +62,7 @@ begin
 end
 $$;
 
-comment on function ab_internal.ingest(integer, text[]) is 'stores the events of this JSON, and says how many, and which it refused, from 1, and why';
+comment on function ab_internal.ingest(integer, text[], timestamptz[]) is 'stores the events of this JSON, and says how many, and which it refused, from 1, and why; received says when each came, of those that come again';
 
 create or replace function ab_internal.reject_events(workspace integer, events text[], items integer[], codes text[], messages text[])
     returns void
@@ -141,6 +141,9 @@ declare
     into_workspace integer;
     done record;
     taken bigint := 0;
+    -- "default" makes itself.
+    known constant text[] := array(select w.workspace from ab.workspace w) || 'default'::text;
+    unknown record;
 begin
     accepted := 0;
     duplicate := 0;
@@ -154,6 +157,7 @@ begin
             select s.staging_id
             from ab.event_staging s
             where s.staging_id > last_taken
+                and (s.workspace is null or s.workspace = any (known))
             order by s.staging_id
             limit least(ab_ingest_staged.max - taken, 10000)
         ) c;
@@ -163,6 +167,7 @@ begin
                 delete from ab.event_staging s
                 where s.staging_id > last_taken
                     and s.staging_id <= slice.last
+                    and (s.workspace is null or s.workspace = any (known))
                 returning s.*
             )
             select g.workspace, array_agg(row_to_json(e)::text) as events
@@ -185,6 +190,14 @@ begin
         last_taken := slice.last;
         taken := taken + slice.rows;
     end loop;
+    -- Everything else has been taken.
+    if taken < ab_ingest_staged.max then
+        select count(*) as rows, min(s.workspace) as workspace into unknown from ab.event_staging s where s.workspace <> all (known);
+        if unknown.rows > 0 then
+            raise warning '% rows stay in ab.event_staging, of workspaces that do not exist: "%"', unknown.rows, unknown.workspace
+                using hint = 'insert the workspace into ab.workspace, or correct the rows, and call this again';
+        end if;
+    end if;
     return next;
 end
 $$;
@@ -193,7 +206,8 @@ comment on function @extschema@.ab_ingest_staged(integer) is $$Takes up to max r
 
 Fill the table with COPY or INSERT; its columns are the fields of POST /api/v1/track. Rows leave it in the transaction in which their events are stored, so that each is stored once. Who calls it while another does waits.
 What cannot be stored goes to ab.event_rejected with code and message. CALL ab_ingest_all_staged() takes all rows, in several transactions.
-Errors: workspace_not_found (42704), and all rows stay.
+Rows whose workspace does not exist stay, with a warning.
+Errors: workspace_not_found (42704) where the session's own does not exist, which rows without one belong to.
 
 Example: INSERT INTO ab.event_staging (user_id, event_name, value, "timestamp", event_id) VALUES ('user_123', 'purchase', 49.90, now(), 'order-1001'); SELECT * FROM ab_ingest_staged();$$;
 
@@ -222,8 +236,8 @@ $$;
 
 comment on procedure @extschema@.ab_ingest_all_staged(integer) is $$Stores everything in ab.event_staging as ab_ingest_staged() does, commits after each chunk of rows, and says in a NOTICE how many it has accepted, how many were stored before, and how many it rejected.
 
-When it is interrupted, what was committed is stored and the rest is still in the table: call it again.
-Errors: workspace_not_found (42704).
+When it is interrupted, what was committed is stored and the rest is still in the table: call it again. Rows whose workspace does not exist stay, with a warning.
+Errors: workspace_not_found (42704) where the session's own does not exist, which rows without one belong to.
 
 Example: CALL ab_ingest_all_staged();$$;
 
@@ -274,7 +288,7 @@ begin
     rejected := 0;
     loop
         with chosen as (
-            select r.rejected_id, r.event
+            select r.rejected_id, r.event, r.received_at
             from ab.event_rejected r
             where r.workspace_id = of_workspace
                 and r.rejected_id > tried_to
@@ -283,11 +297,11 @@ begin
             limit 10000
             for update skip locked
         )
-        select array_agg(c.rejected_id order by c.rejected_id) as ids, array_agg(c.event order by c.rejected_id) as events
+        select array_agg(c.rejected_id order by c.rejected_id) as ids, array_agg(c.event order by c.rejected_id) as events, array_agg(c.received_at order by c.rejected_id) as received
         into part
         from chosen c;
         exit when part.ids is null;
-        select * into done from ab_internal.ingest(of_workspace, part.events);
+        select * into done from ab_internal.ingest(of_workspace, part.events, part.received);
         with failed as (
             select i.rejected_id, f.code, f.message
             from unnest(done.refused, done.codes, done.messages) f (item, code, message)
@@ -313,7 +327,7 @@ $$;
 
 comment on function @extschema@.ab_replay_rejected(timestamptz, text) is $$Tries again to store the events of ab.event_rejected, of the workspace, that came at or after since; returns how many are stored now, how many were stored before, and how many are still rejected.
 
-Those that are stored leave the table; the others stay with the reason of this time. Do it once what was wrong is right: the experiment exists, the event can be read since you have corrected it by UPDATE.
+An event that does not say when it happened is dated when it first came. Those that are stored leave the table; the others stay with the reason of this time. Do it once what was wrong is right: the experiment exists, the event can be read since you have corrected it by UPDATE.
 Errors: workspace_not_found (42704).
 
 Example: SELECT * FROM ab_replay_rejected(now() - interval '1 day');$$;

@@ -41,7 +41,7 @@ create or replace function ab_internal.check_event(user_id text, event_name text
 
 comment on function ab_internal.check_event(text, text, text, double precision, text, text, text) is 'raises the error that the engine finds in an event';
 
-create or replace function ab_internal.read_events(events text[])
+create or replace function ab_internal.read_events(events text[], received timestamptz[])
     returns table (
         items integer[],
         user_ids text[],
@@ -59,14 +59,13 @@ create or replace function ab_internal.read_events(events text[])
         messages text[]
     )
     language c
-    strict
     volatile
     parallel safe
     rows 1
     as 'MODULE_PATHNAME',
     'read_events_wrapper';
 
-comment on function ab_internal.read_events(text[]) is 'events of JSON as the arrays that store_events() takes, items saying where each was, and what is wrong with those refused';
+comment on function ab_internal.read_events(text[], timestamptz[]) is 'events of JSON as the arrays that store_events() takes, items saying where each was, and what is wrong with those refused; received says when each came, of those that come again';
 
 create or replace function ab_internal.identify_event_time(event_id uuid, event_time timestamptz)
     returns timestamptz

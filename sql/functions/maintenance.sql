@@ -3,6 +3,53 @@
 -- Results must not change by it. So a day goes only once all of it is counted; from then on store_events() refuses events of
 -- that day, because whether they had been counted cannot be known any more; and what would have to be counted from
 -- events that are gone is refused by ab_rebuild(), or marked (experiment_metric.complete_from).
+create or replace function @extschema@.ab_refresh_results(unless_since interval default '0')
+    returns table (action text, object text, reason text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    set lock_timeout = '500ms'
+    -- Compiling these queries takes longer than running them until there are very many users.
+    set jit = off
+    set work_mem = '32MB'
+    as $$
+#variable_conflict use_column
+declare
+    result record;
+begin
+    for result in
+        select c.relname, c.relispopulated
+        from pg_class c
+        where c.oid in ('ab.daily_result'::regclass, 'ab.hourly_result'::regclass)
+        order by c.relname
+    loop
+        begin
+            -- Whoever comes while another one refreshes finds here that it is done.
+            insert into ab_internal.result_refresh as r (result, refreshed_at)
+            values (result.relname, clock_timestamp())
+            on conflict (result) do update
+                set refreshed_at = excluded.refreshed_at
+                where r.refreshed_at <= clock_timestamp() - coalesce(unless_since, '0');
+            continue when not found;
+            execute format('refresh materialized view %s ab.%I', case when result.relispopulated then 'concurrently' end, result.relname);
+            return query select 'refreshed', format('ab.%s', result.relname), null::text;
+        exception
+            when lock_not_available then
+                return query select 'kept', format('ab.%s', result.relname), 'somebody is refreshing or changing it';
+        end;
+    end loop;
+end
+$$;
+
+comment on function @extschema@.ab_refresh_results(interval) is $$Refreshes ab.daily_result and ab.hourly_result, beside readers, senders and roll-ups, and returns what it did. It reads the rows of all users that there are.
+
+unless_since: leaves alone what has been refreshed within this time, so that each of many gateways may call it.
+Gateways and the background worker do so each hour, and so does ab_maintain() unless it is told not to.
+
+Example: SELECT * FROM ab_refresh_results(unless_since => '1 hour');$$;
+
 create or replace function @extschema@.ab_maintain(refresh boolean default true)
     returns table (action text, object text, reason text)
     language plpgsql
@@ -13,9 +60,6 @@ create or replace function @extschema@.ab_maintain(refresh boolean default true)
     -- Below deadlock_timeout: whoever is in the way is waited for another time, and who queues behind us waits no longer.
     set lock_timeout = '500ms'
     set datestyle = 'ISO'
-    -- For refreshing the views: compiling their queries takes longer than running them until there are very many users.
-    set jit = off
-    set work_mem = '32MB'
     as $$
 #variable_conflict use_column
 declare
@@ -26,7 +70,6 @@ declare
     part record;
     is_counted boolean;
     awaited boolean;
-    result record;
     expired record;
 begin
     -- Not by an older snapshot, which would not see what is still to be counted.
@@ -35,21 +78,9 @@ begin
         return;
     end if;
     -- First, while nothing is locked: it reads all users' rows, and meanwhile others go on storing and counting.
-    for result in
-        select c.relname, c.relispopulated
-        from pg_class c
-        where c.oid in ('ab.daily_result'::regclass, 'ab.hourly_result'::regclass)
-            and coalesce(ab_maintain.refresh, true)
-        order by c.relname
-    loop
-        begin
-            execute format('refresh materialized view %s ab.%I', case when result.relispopulated then 'concurrently' end, result.relname);
-            return query select 'refreshed', format('ab.%s', result.relname), null::text;
-        exception
-            when lock_not_available then
-                return query select 'kept', format('ab.%s', result.relname), 'somebody is refreshing or changing it';
-        end;
-    end loop;
+    if coalesce(ab_maintain.refresh, true) then
+        return query select r.action, r.object, r.reason from @extschema@.ab_refresh_results() r;
+    end if;
     existing := array(select b.partition from ab_internal.partition_bound b);
     perform ab_internal.make_partitions();
     return query
@@ -212,14 +243,14 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_maintain(boolean) is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; deletes the state of users whose experiment stopped longer ago than it says (as unit_metric), minutes and hours of ab.activity that are too old, and what has been in ab.event_rejected for 30 days; refreshes ab.daily_result and ab.hourly_result. Returns what it made, dropped, deleted, refreshed and kept, and why it kept it.
+comment on function @extschema@.ab_maintain(boolean) is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; deletes the state of users whose experiment stopped longer ago than it says (as unit_metric), minutes and hours of ab.activity that are too old, and what has been in ab.event_rejected for 30 days; refreshes views as ab_refresh_results() does. Returns what it made, dropped, deleted, refreshed and kept, and why it kept it.
 
 Gateways call it each hour; without one, call it from any scheduler. Results never change by it: a day goes once ab_rollup() has counted all of it, and events of that day are refused from then on. What somebody is using, or has not been counted, is left to the next call.
-refresh: whether to refresh the two views, which reads the rows of all users that there are; false where that takes too long to be done each time.
+refresh: whether to refresh the views; false where ab_refresh_results() is called apart, as gateways do.
 
 Example: SELECT * FROM ab_maintain();$$;
 
-create or replace function ab_internal.work_in_background(maintain boolean)
+create or replace function ab_internal.work_in_background(job text)
     returns text
     language plpgsql
     volatile
@@ -228,19 +259,24 @@ create or replace function ab_internal.work_in_background(maintain boolean)
     set search_path = pg_catalog, pg_temp
     as $$
 begin
-    if maintain then
-        perform from @extschema@.ab_maintain();
-    else
-        perform @extschema@.ab_rollup(false);
-    end if;
+    case job
+        when 'roll up' then
+            perform @extschema@.ab_rollup(false);
+        when 'maintain' then
+            perform from @extschema@.ab_maintain(refresh => false);
+        when 'refresh' then
+            perform from @extschema@.ab_refresh_results(unless_since => '1 hour');
+    end case;
     return '';
 exception
     when others then
-        if not maintain then
+        if job = 'roll up' then
             perform @extschema@.ab_rollup_failed(sqlerrm);
+            -- Tables from before an upgrade must not be what fails every second from now on.
+            discard temp;
         end if;
         return sqlerrm;
 end
 $$;
 
-comment on function ab_internal.work_in_background(boolean) is 'what the background worker calls: maintains or rolls up, and returns why that failed, or an empty text';
+comment on function ab_internal.work_in_background(text) is 'what background workers call: does one of "roll up", "maintain" and "refresh", and returns why that failed, or an empty text';

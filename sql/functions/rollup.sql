@@ -117,7 +117,10 @@ begin
         if not pg_try_advisory_xact_lock(lock_class, 0) then
             return null;
         end if;
-        perform ab_internal.make_partitions();
+        -- Who made one holds up all who write into the overflow until the end of the transaction: not for the length of a backlog.
+        if ab_internal.make_partitions() > 0 then
+            return 0;
+        end if;
         begin
             lock table ab.event_overflow in row exclusive mode nowait;
         exception
@@ -176,7 +179,7 @@ begin
     end loop;
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
-    perform ab_internal.count_added_metrics(lower_bound, before);
+    perform ab_internal.count_added_metrics(lower_bound, before, coalesce(ab_rollup.wait, true));
     perform ab_internal.summarize_events();
     return counted;
 end
@@ -185,7 +188,7 @@ $$;
 comment on function @extschema@.ab_rollup(boolean) is $$Brings results up to date with every committed event and returns how many it read; NULL when wait is false and another roll-up is running.
 
 Gateways call it each second; without one, call it from any scheduler. It costs by the new events, and a little by the number of days kept. Events of the calling transaction itself are left to the next call.
-With wait => false it also returns after about 30 seconds of a long backlog, what it counted being kept.
+With wait => false it also returns after about 30 seconds of a long backlog, what it counted being kept, and after one experiment whose metrics were added or changed, which it counts from its raw events; and with 0 after it has made partitions. Call it again.
 
 Example: SELECT ab_rollup();$$;
 

@@ -156,6 +156,12 @@ create table ab_internal.rollup_error (
     message text not null
 );
 
+-- When the materialized views were refreshed last.
+create table ab_internal.result_refresh (
+    result name primary key,
+    refreshed_at timestamptz not null
+);
+
 -- The latest time of anything counted for an experiment, no earlier than it really is; and its stop, once counting heeds
 -- it. When the stop was before that time, what came after it is taken back.
 create table ab_internal.rollup_progress (

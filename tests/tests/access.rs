@@ -76,7 +76,7 @@ const READ_RESULTS: &[&str] = &[
 ];
 const ROLL_UP: &[&str] = &[
     "select ab_rollup(), ab_rollup(false)",
-    "select * from ab_maintain()",
+    "select * from ab_maintain(); select * from ab_refresh_results()",
     "select ab_rollup_failed('why'); select * from ab_rollup_status()",
 ];
 const MANAGE: &[&str] = &[

@@ -411,6 +411,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     // Results
     ("ab_results('nowhere')", "42704", "experiment_not_found"),
     ("ab_results(null)", "42704", "experiment_not_found"),
+    ("ab_breakdown('nowhere', 'country')", "42704", "experiment_not_found"),
+    ("ab_breakdown(null, 'country')", "42704", "experiment_not_found"),
+    ("ab_breakdown('running', 'colour')", "42704", "dimension_not_found"),
+    ("ab_breakdown('running', null)", "42704", "dimension_not_found"),
     ("ab_rebuild('nowhere')", "42704", "experiment_not_found"),
     ("ab_rebuild(null)", "42704", "experiment_not_found"),
     // Statistics
@@ -497,6 +501,7 @@ const NEVER_REFUSE: &[&str] = &[
     "ab_ingest_all_staged",
     "ab_ingest_staged",
     "ab_maintain",
+    "ab_refresh_results",
     "ab_rollup_failed",
     "ab_rollup_status",
 ];

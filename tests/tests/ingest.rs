@@ -194,6 +194,19 @@ fn rejected_events_are_tried_again() {
         one(&mut client, "select string_agg(w.workspace, ' ' order by e.user_id) from ab.event e join ab.workspace w using (workspace_id)").as_deref(),
         Some("default default other")
     );
+    // An event that does not say when it happened did so when it came, also when it is stored much later.
+    client
+        .batch_execute(
+            r#"select ab_reject_events('{"{\"user_id\": \"old\", \"event_name\": \"buy\"}"}', '{g}', '{7}');
+               update ab.event_rejected set received_at = '2026-01-02 03:04:05+00' where code = 'g'"#,
+        )
+        .expect("an event from before");
+    assert_eq!(counts(&mut client, "ab_replay_rejected()"), (1, 0, 3));
+    assert_eq!(
+        one(&mut client, "select event_time = '2026-01-02 03:04:05+00' from ab.event where user_id = 'old'")
+            .as_deref(),
+        Some("true")
+    );
     // Corrected by hand.
     client
         .batch_execute(r#"update ab.event_rejected set event = '{"user_id": "dan", "event_name": "buy"}' where event = 'no JSON'"#)
@@ -259,11 +272,23 @@ fn a_table_of_events_is_taken_in_by_parts() {
     assert_eq!(counts(&mut client, "ab_ingest_staged()"), (0, 22_500, 0));
     client
         .batch_execute(
-            "insert into ab.event_staging (workspace, user_id, event_name) values ('nowhere', 'u', 'buy')",
+            "insert into ab.event_staging (workspace, user_id, event_name) values ('nowhere', 'u', 'buy'), (null, 'u', 'buy'), ('nowhere', 'u', 'buy'), ('other', 'u', 'buy')",
         )
+        .expect("rows");
+    // Rows of a workspace that does not exist hold nobody up, and wait until it does.
+    assert_eq!(counts(&mut client, "ab_ingest_staged(1)"), (1, 0, 0));
+    let printed = database.psql("call ab_ingest_all_staged(1)");
+    assert_eq!(printed, "");
+    assert_eq!(
+        one(&mut client, "select string_agg(workspace, ' ') from ab.event_staging").as_deref(),
+        Some("nowhere nowhere")
+    );
+    client.batch_execute("insert into ab.workspace (workspace) values ('nowhere')").expect("the workspace");
+    assert_eq!(counts(&mut client, "ab_ingest_staged()"), (2, 0, 0));
+    client
+        .batch_execute("insert into ab.event_staging (user_id) values ('u'); set ab.workspace = 'none'")
         .expect("a row");
     assert_eq!(sql_error(client.query("select * from ab_ingest_staged()", &[])).code, "workspace_not_found");
-    assert_eq!(one(&mut client, "select count(*) from ab.event_staging").as_deref(), Some("1"));
     assert_calm_log();
 }
 

@@ -94,7 +94,7 @@ fn functions_of_somebody_else_are_not_called() {
         .batch_execute(
             "create schema ab_internal;
              create table called (n integer);
-             create function ab_internal.work_in_background(boolean) returns text language sql as 'insert into public.called values (1); select ''''::text';
+             create function ab_internal.work_in_background(text) returns text language sql as 'insert into public.called values (1); select ''''::text';
              create function public.ab_rollup(boolean) returns bigint language sql as 'insert into public.called values (2); select 1::bigint'",
         )
         .expect("functions");

@@ -67,11 +67,17 @@ struct Fields<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The event in `json`; `fresh` makes a UUIDv7 of `now` for one that has no id.
+/// The event in `json`; `fresh` makes a UUIDv7 of `now` for one that has no id. `received` is when an event came that is
+/// read again, which says when it happened where the event itself does not.
 ///
 /// # Errors
 /// [`Code::InvalidEvent`], also where it is no JSON or has other fields, and what [`check`] and [`identify`] say.
-pub fn read(json: &str, fresh: impl FnOnce() -> Uuid, now: i64) -> Result<Event<'_>, Error> {
+pub fn read(
+    json: &str,
+    fresh: impl FnOnce() -> Uuid,
+    now: i64,
+    received: Option<i64>,
+) -> Result<Event<'_>, Error> {
     let fields: Fields<'_> = serde_json::from_str(json).map_err(|error| {
         Error::new(
             Code::InvalidEvent,
@@ -102,7 +108,7 @@ pub fn read(json: &str, fresh: impl FnOnce() -> Uuid, now: i64) -> Result<Event<
     let time = fields.timestamp.map(|text| read_time(&text.0)).transpose()?;
     let identity = match &fields.event_id {
         Some(Text(id)) => identify(Some(id), time, Uuid::nil(), now)?,
-        None => identify(None, time, fresh(), now)?,
+        None => identify(None, time.or(received), fresh(), now)?,
     };
     Ok(Event {
         identity,
@@ -214,7 +220,7 @@ mod tests {
     }
 
     fn of(json: &str) -> Result<Event<'_>, Error> {
-        read(json, fresh, NOW)
+        read(json, fresh, NOW, None)
     }
 
     #[test]
@@ -263,7 +269,12 @@ mod tests {
             (r#""value":"1""#, Code::InvalidEvent, "field \"value\" must be a number"),
             (r#""value":1e999"#, Code::InvalidEvent, "event value inf is not a finite number"),
             (r#""properties":[]"#, Code::InvalidEvent, "event properties are not a JSON object"),
-            (r#""properties":{"value":1e999}"#, Code::InvalidEvent, "event value inf is not a finite number"),
+            (r#""properties":{"value":1e309}"#, Code::InvalidEvent, "event value inf is not a finite number"),
+            (
+                r#""properties":{"value":1e999}"#,
+                Code::InvalidEvent,
+                "event properties hold a number with the exponent 999",
+            ),
             (
                 r#""event_type":"exposure""#,
                 Code::VariantRequired,
