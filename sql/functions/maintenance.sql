@@ -3,7 +3,7 @@
 -- Results must not change by it. So a day goes only once all of it is counted; from then on store_events() refuses events of
 -- that day, because whether they had been counted cannot be known any more; and what would have to be counted from
 -- events that are gone is refused by ab_rebuild(), or marked (experiment_metric.complete_from).
-create or replace function @extschema@.ab_refresh_results(unless_since interval default '0')
+create or replace function @extschema@.ab_refresh_results(unless_since interval default null)
     returns table (action text, object text, reason text)
     language plpgsql
     volatile
@@ -31,9 +31,11 @@ begin
             values (result.relname, clock_timestamp())
             on conflict (result) do update
                 set refreshed_at = excluded.refreshed_at
-                where r.refreshed_at <= clock_timestamp() - coalesce(unless_since, '0');
+                -- With very many users a refresh takes its time, and shall not take all of it.
+                where unless_since is null or r.refreshed_at <= clock_timestamp() - greatest(unless_since, r.duration * 20);
             continue when not found;
             execute format('refresh materialized view %s ab.%I', case when result.relispopulated then 'concurrently' end, result.relname);
+            update ab_internal.result_refresh r set duration = clock_timestamp() - r.refreshed_at where r.result = result.relname;
             return query select 'refreshed', format('ab.%s', result.relname), null::text;
         exception
             when lock_not_available then
@@ -45,7 +47,7 @@ $$;
 
 comment on function @extschema@.ab_refresh_results(interval) is $$Refreshes ab.daily_result and ab.hourly_result, beside readers, senders and roll-ups, and returns what it did. It reads the rows of all users that there are.
 
-unless_since: leaves alone what has been refreshed within this time, so that each of many gateways may call it.
+unless_since: leaves alone what has been refreshed within this time, so that each of many gateways may call it; and what would take more than a twentieth of all the time.
 Gateways and the background worker do so each hour, and so does ab_maintain() unless it is told not to.
 
 Example: SELECT * FROM ab_refresh_results(unless_since => '1 hour');$$;

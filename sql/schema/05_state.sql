@@ -156,10 +156,11 @@ create table ab_internal.rollup_error (
     message text not null
 );
 
--- When the materialized views were refreshed last.
+-- When the refresh of the materialized views began that was the last, and how long it took.
 create table ab_internal.result_refresh (
     result name primary key,
-    refreshed_at timestamptz not null
+    refreshed_at timestamptz not null,
+    duration interval not null default '0'
 );
 
 -- The latest time of anything counted for an experiment, no earlier than it really is; and its stop, once counting heeds
