@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -206,6 +207,44 @@ fn progress_is_told_meanwhile_and_a_cut_leaves_what_came() {
 }
 
 #[test]
+fn curl_is_told_to_send_a_large_body() {
+    let database = Database::new();
+    let gateway = Gateway::start(&database.url()).expect("a gateway");
+    // From a megabyte on, curl waits for a 100 Continue.
+    let body = events(0..30_000);
+    assert!(body.len() > 1024 * 1024);
+    let mut curl = Command::new("curl")
+        .args([
+            "-sS",
+            "-T",
+            "-",
+            "-X",
+            "POST",
+            "-H",
+            "content-type: application/x-ndjson",
+            "-H",
+            "expect: 100-continue",
+        ])
+        .arg(gateway.url() + STREAM)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl");
+    let mut input = curl.stdin.take().expect("its input");
+    let writer = thread::spawn(move || input.write_all(body.as_bytes()));
+    let output = curl.wait_with_output().expect("its output");
+    writer.join().expect("a thread").expect("all of it was taken");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains(r#""accepted":30000"#) && printed.contains(r#""done":true"#), "{printed}");
+    assert_eq!(count(&database), "30000");
+    // Who is refused is not told to send.
+    let mut refused = begin(&gateway, STREAM, "text/plain\r\nexpect: 100-continue", 1_000_000, b"");
+    let mut head = [0; 12];
+    refused.read_exact(&mut head).expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 415");
+}
+
+#[test]
 fn a_silent_sender_is_given_up_and_a_slow_one_is_not() {
     let database = Database::new();
     let settings = [("AB_BODY_SECONDS", "2"), ("AB_IDLE_SECONDS", "2")];
@@ -213,6 +252,7 @@ fn a_silent_sender_is_given_up_and_a_slow_one_is_not() {
     let body = events(0..3);
 
     let silent = begin(&gateway, STREAM, "application/x-ndjson", 10_000, body.as_bytes());
+    let mute = begin(&gateway, STREAM, "application/x-ndjson", 10_000, b"");
     let track = begin(&gateway, "/api/v1/track", "application/json", 100, b"{");
     let mut headless = TcpStream::connect(("127.0.0.1", gateway.port())).expect("a connection");
     headless.write_all(b"POST /api/v1/assign HTTP/1.1\r\nhost: ga").expect("half a head");
@@ -231,6 +271,8 @@ fn a_silent_sender_is_given_up_and_a_slow_one_is_not() {
     let answer = rest(silent);
     assert!(answer.contains(r#""accepted":3"#) && answer.contains(r#""code":"request_timeout""#), "{answer}");
     let answer = rest(track);
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(r#""code":"request_timeout""#), "{answer}");
+    let answer = rest(mute);
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(r#""code":"request_timeout""#), "{answer}");
     rest(headless);
     rest(idle);

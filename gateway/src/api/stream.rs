@@ -1,6 +1,6 @@
 //! `POST /api/v1/track/stream`: events without end, one JSON object a line, for servers and back-fills.
 //!
-//! The answer begins at once and tells how far it has come while the request is still being sent. Between the two stands
+//! The answer begins with the request's body and tells how far it has come while that is still being sent. Between the two stands
 //! one task with a few chunks of events on their way to disk: when those take long it stops reading, and the sender's
 //! connection fills up. Nothing is refused because others are busy, and nothing is kept that grows with the stream.
 
@@ -18,7 +18,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use futures_util::stream::{self, FuturesUnordered};
+use futures_util::stream::{self, BoxStream, FuturesUnordered};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
@@ -58,7 +58,11 @@ const READ_BUFFER: usize = 64 * 1024;
 pub async fn track_stream(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let watch = gateway.metrics.watch(Route::TrackStream);
     let (parts, body) = request.into_parts();
-    let answer = decoded(&parts, body).map(|reader| {
+    let answer = match decoder(&parts) {
+        Ok(decode) => begun(&gateway, body).await.map(decode),
+        Err(problem) => Err(problem),
+    };
+    let answer = answer.map(|reader| {
         let (sender, lines) = mpsc::channel(UNREAD_LINES);
         let reading = Arc::clone(&gateway);
         let head = parts.clone();
@@ -77,8 +81,22 @@ pub async fn track_stream(State(gateway): State<Arc<Gateway>>, request: Request)
 
 type Reader = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// The body as it was before it was compressed.
-fn decoded(parts: &Parts, body: Body) -> Result<Reader, Problem> {
+type Chunks = BoxStream<'static, io::Result<Bytes>>;
+
+/// A body of which something has come. Before that no answer may begin: curl and others wait to be told to send
+/// (`Expect: 100-continue`), and take an answer that comes instead for the end.
+async fn begun(gateway: &Gateway, body: Body) -> Result<Chunks, Problem> {
+    let mut chunks = body.into_data_stream().map_err(io::Error::other);
+    let first = tokio::select! {
+        first = timeout(gateway.body_patience, chunks.next()) => first,
+        () = gateway.stopping.cancelled() => return Err(problem::stopping()),
+    };
+    let first = first.map_err(|_| problem::too_slow(gateway.body_patience))?;
+    Ok(stream::iter(first).chain(chunks).boxed())
+}
+
+/// What makes the body what it was before it was compressed.
+fn decoder(parts: &Parts) -> Result<fn(Chunks) -> Reader, Problem> {
     let unsupported = |detail: &'static str, hint: &'static str| {
         Err(Problem::new(HttpCode::UnsupportedMediaType, detail).hint(hint))
     };
@@ -91,20 +109,19 @@ fn decoded(parts: &Parts, body: Body) -> Result<Reader, Problem> {
             "send the header Content-Type: application/x-ndjson",
         );
     }
-    let raw = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
     match text(header::CONTENT_ENCODING).unwrap_or("identity").to_ascii_lowercase().as_str() {
-        "identity" => Ok(Box::pin(raw)),
-        "gzip" => {
-            let mut decoder = GzipDecoder::new(raw);
+        "identity" => Ok(|chunks| Box::pin(StreamReader::new(chunks))),
+        "gzip" => Ok(|chunks| {
+            let mut decoder = GzipDecoder::new(StreamReader::new(chunks));
             decoder.multiple_members(true);
-            Ok(Box::pin(BufReader::with_capacity(READ_BUFFER, decoder)))
-        }
-        "zstd" => {
+            Box::pin(BufReader::with_capacity(READ_BUFFER, decoder))
+        }),
+        "zstd" => Ok(|chunks| {
             let limit = DParameter::window_log_max(MAX_ZSTD_WINDOW_LOG);
-            let mut decoder = ZstdDecoder::with_params(raw, &[limit]);
+            let mut decoder = ZstdDecoder::with_params(StreamReader::new(chunks), &[limit]);
             decoder.multiple_members(true);
-            Ok(Box::pin(BufReader::with_capacity(READ_BUFFER, decoder)))
-        }
+            Box::pin(BufReader::with_capacity(READ_BUFFER, decoder))
+        }),
         _ => unsupported(
             "the body is encoded in a way that is not known here",
             "send it with Content-Encoding: gzip or zstd, or as it is",
