@@ -238,6 +238,8 @@ declare
     earliest timestamptz;
     latest timestamptz;
     has_partitions boolean;
+    missing_tables text[];
+    missing_days timestamptz[];
     named text[];
     named_ids integer[];
     are_known boolean;
@@ -275,6 +277,19 @@ begin
         left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = n.variant
         group by n.experiment, x.experiment_id, x.is_sticky
     ) k;
+    if not has_partitions then
+        -- Whoever makes a partition locks the overflow against us first: behind this lock the answer stays true.
+        lock table ab.event_overflow in row exclusive mode;
+        select array_agg(d.event_table), array_agg(d.day)
+        into missing_tables, missing_days
+        from (
+            select distinct ab_internal.event_table(e.event_type) as event_table, date_bin('1 day', e.event_time, '2000-01-01 00:00Z') as day
+            from unnest(event_types, event_times) e (event_type, event_time)
+            -- Or each event would be asked for, before the days are made distinct.
+            offset 0
+        ) d
+        where not ab_internal.has_partition(d.event_table, d.day);
+    end if;
     if not has_partitions or not are_known or is_any_sticky or earliest < greatest(expired_conversion, expired_other, '2000-01-01 00:00Z') or latest > received + interval '1 day 5 minutes' then
         select array_agg(r.experiment_id), array_agg(r.chosen), array_agg(r.is_sticky)
         into experiment_ids, tables, sticky
@@ -292,13 +307,13 @@ begin
                         when 'event_other' then expired_other
                         else greatest(expired_conversion, expired_other)
                     end then 'refused'
-                    when has_partitions then t.event_table
-                    when not ab_internal.has_partition(t.event_table, e.event_time) then 'event_overflow'
+                    when m.day is not null then 'event_overflow'
                     else t.event_table
                 end as chosen,
                 x.is_sticky and e.event_type = 'exposure' and v.variant_id is not null as is_sticky
             from unnest(experiments, variants, event_types, event_times) with ordinality e (experiment, variant, event_type, event_time, item)
             cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t
+            left join unnest(missing_tables, missing_days) m (event_table, day) on m.event_table = t.event_table and m.day = date_bin('1 day', e.event_time, '2000-01-01 00:00Z')
             left join ab.experiment x on x.workspace_id = workspace and x.experiment = e.experiment
             left join ab.variant v on v.experiment_id = x.experiment_id and v.variant = e.variant
             order by e.item
@@ -322,17 +337,6 @@ begin
             end
         from unnest(experiments, variants, experiment_ids, tables, event_times) with ordinality e (experiment, variant, experiment_id, chosen, event_time, item)
         where e.chosen = 'refused';
-    end if;
-    if 'event_overflow' = any (tables) then
-        -- Whoever makes a partition locks the overflow against us first: behind this lock the answer stays true.
-        lock table ab.event_overflow in row exclusive mode;
-        select array_agg(
-            case when e.chosen = 'event_overflow' and ab_internal.has_partition(t.event_table, e.event_time) then t.event_table else e.chosen end
-            order by e.item
-        )
-        into tables
-        from unnest(tables, event_types, event_times) with ordinality e (chosen, event_type, event_time, item)
-        cross join lateral (select ab_internal.event_table(e.event_type) as event_table) t;
     end if;
     -- In the order of the key here too.
     if true = any (sticky) then
