@@ -54,7 +54,7 @@ fn identify_event_time(
 #[pg_extern]
 #[expect(clippy::type_complexity, reason = "the shape of a SQL function")]
 fn read_events(
-    events: Array<'_, &str>,
+    events: Option<Array<'_, &str>>,
     received: Option<Array<'_, TimestampWithTimeZone>>,
 ) -> TableIterator<
     'static,
@@ -78,7 +78,7 @@ fn read_events(
     let now = now();
     let mut received = received.iter().flat_map(Array::iter);
     let mut read = Columns::default();
-    for (item, text) in (1..).zip(events.iter()) {
+    for (item, text) in (1..).zip(events.iter().flat_map(Array::iter)) {
         // A NULL is no JSON either.
         let text = text.unwrap_or_default();
         let received = received.next().flatten().map(unix_microseconds);

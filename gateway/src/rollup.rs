@@ -84,9 +84,13 @@ pub async fn refresh(gateway: Arc<Gateway>) {
                 debug!(reason, "the results for BI still cannot be refreshed")
             }
             Err(reason) => {
-                warn!(reason, "the results for BI could not be refreshed, trying again in a minute");
+                warn!(reason, "the results for BI could not be refreshed, trying again in an hour");
                 failing = reason;
             }
+        }
+        // What takes too long will do so again, and costs as much each time.
+        if !failing.is_empty() {
+            ticks.reset_after(BETWEEN_MAINTENANCE);
         }
     }
 }

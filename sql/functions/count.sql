@@ -827,7 +827,7 @@ begin
     if found then
         perform ab_internal.raise('units_expired',
             format('what was known of each user of experiment "%s" expired on %s (UTC)', expired.experiment, (expired.units_expired_at at time zone 'UTC')::date),
-            'its results stay as they are; to have longer for other questions, let ab.event_retention keep unit_metric for longer');
+            'its results stay as they are; instead of changing a metric create another one, and for later experiments let ab.event_retention keep unit_metric for longer');
     end if;
 end
 $$;
@@ -848,10 +848,14 @@ begin
     -- Changed in a snapshot that did not see yet that its users were gone: it stays as it was counted.
     update ab.experiment_metric m
     set is_counted = true
-    from ab_internal.rollup_progress p
-    where p.experiment_id = m.experiment_id
-        and p.units_expired_at is not null
-        and not m.is_counted;
+    where (m.experiment_id, m.metric_id) in (
+        select u.experiment_id, u.metric_id
+        from ab.experiment_metric u
+        join ab_internal.rollup_progress p using (experiment_id)
+        where p.units_expired_at is not null
+            and not u.is_counted
+        for update of u skip locked
+    );
     for added in
         select m.experiment_id, array_agg(m.metric_id) as metric_ids
         from ab.experiment_metric m
@@ -863,6 +867,12 @@ begin
         -- Nobody may change what is being counted until it is.
         select count(*) into locked from (select from ab.metric d where d.metric_id = any (added.metric_ids) for share skip locked) d;
         -- Somebody is about to; nobody else waits for that.
+        continue when locked < cardinality(added.metric_ids);
+        select count(*)
+        into locked
+        from (
+            select from ab.experiment_metric m where m.experiment_id = added.experiment_id and m.metric_id = any (added.metric_ids) for update skip locked
+        ) m;
         continue when locked < cardinality(added.metric_ids);
         -- Only what was counted before, as something else.
         if exists (select from ab.metric_statistic s where s.experiment_id = added.experiment_id and s.metric_id = any (added.metric_ids)) then

@@ -159,7 +159,7 @@ begin
             where s.staging_id > last_taken
                 and (s.workspace is null or s.workspace = any (known))
             order by s.staging_id
-            limit least(ab_ingest_staged.max - taken, 10000)
+            limit greatest(least(ab_ingest_staged.max - taken, 10000), 0)
         ) c;
         exit when slice.rows = 0;
         for part in

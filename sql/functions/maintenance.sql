@@ -26,7 +26,7 @@ begin
         order by c.relname
     loop
         begin
-            -- Whoever comes while another one refreshes finds here that it is done.
+            -- Whoever comes while another one refreshes finds here that it is done; and whoever comes soon after one that failed.
             insert into ab_internal.result_refresh as r (result, refreshed_at)
             values (result.relname, clock_timestamp())
             on conflict (result) do update
@@ -34,13 +34,22 @@ begin
                 -- With very many users a refresh takes its time, and shall not take all of it.
                 where unless_since is null or r.refreshed_at <= clock_timestamp() - greatest(unless_since, r.duration * 20);
             continue when not found;
+        exception
+            when lock_not_available then
+                return query select 'kept', format('ab.%s', result.relname), 'somebody is refreshing or changing it';
+                continue;
+        end;
+        begin
             execute format('refresh materialized view %s ab.%I', case when result.relispopulated then 'concurrently' end, result.relname);
-            update ab_internal.result_refresh r set duration = clock_timestamp() - r.refreshed_at where r.result = result.relname;
             return query select 'refreshed', format('ab.%s', result.relname), null::text;
         exception
             when lock_not_available then
                 return query select 'kept', format('ab.%s', result.relname), 'somebody is refreshing or changing it';
+            -- The rest of maintenance does not depend on it.
+            when others then
+                return query select 'kept', format('ab.%s', result.relname), sqlerrm;
         end;
+        update ab_internal.result_refresh r set duration = clock_timestamp() - r.refreshed_at where r.result = result.relname;
     end loop;
 end
 $$;
@@ -51,6 +60,57 @@ unless_since: leaves alone what has been refreshed within this time, so that eac
 Gateways and the background worker do so each hour, and so does ab_maintain() unless it is told not to.
 
 Example: SELECT * FROM ab_refresh_results(unless_since => '1 hour');$$;
+
+create or replace function ab_internal.delete_expired_units()
+    returns table (experiment text, users bigint)
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+    -- From user to user by their keys, never the whole table.
+    set enable_hashjoin = off
+    set enable_mergejoin = off
+    set enable_seqscan = off
+    as $$
+declare
+    expired record;
+    user_ids text[];
+    began constant timestamptz := clock_timestamp();
+begin
+    -- Nobody counts for these experiments any more, so no roll-up need be kept out.
+    for expired in
+        select x.experiment_id, x.experiment
+        from ab_internal.rollup_progress p
+        join ab.experiment x using (experiment_id)
+        where p.units_expired_at is not null
+            and exists (select from ab.exposure u where u.experiment_id = p.experiment_id)
+        order by x.experiment_id
+    loop
+        experiment := expired.experiment;
+        users := 0;
+        user_ids := '{""}';
+        loop
+            user_ids := array(
+                select u.user_id
+                from ab.exposure u
+                where u.experiment_id = expired.experiment_id
+                    and u.user_id > user_ids[cardinality(user_ids)] collate "C"
+                order by u.user_id
+                limit 10000
+            );
+            exit when user_ids = '{}';
+            delete from ab.unit_metric u using unnest(user_ids) g (user_id) where u.user_id = g.user_id and u.experiment_id = expired.experiment_id;
+            delete from ab.exposure u using unnest(user_ids) g (user_id) where u.user_id = g.user_id and u.experiment_id = expired.experiment_id;
+            users := users + cardinality(user_ids);
+            exit when clock_timestamp() > began + interval '30 seconds';
+        end loop;
+        return next;
+        exit when clock_timestamp() > began + interval '30 seconds';
+    end loop;
+end
+$$;
+
+comment on function ab_internal.delete_expired_units() is 'deletes the rows of users that no result needs any more, as many as half a minute allows; returns how many users of which experiments';
 
 create or replace function @extschema@.ab_maintain(refresh boolean default true)
     returns table (action text, object text, reason text)
@@ -73,6 +133,8 @@ declare
     is_counted boolean;
     awaited boolean;
     expired record;
+    made_any boolean;
+    has_cursor boolean;
 begin
     -- Not by an older snapshot, which would not see what is still to be counted.
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -83,8 +145,9 @@ begin
     if coalesce(ab_maintain.refresh, true) then
         return query select r.action, r.object, r.reason from @extschema@.ab_refresh_results() r;
     end if;
+    return query select 'deleted', format('users of experiment "%s"', d.experiment), format('%s of them, because it stopped long enough ago; its results stay', d.users) from ab_internal.delete_expired_units() d;
     existing := array(select b.partition from ab_internal.partition_bound b);
-    perform ab_internal.make_partitions();
+    made_any := ab_internal.make_partitions() > 0;
     return query
     select 'made', format('ab.%s', b.partition), null::text
     from ab_internal.partition_bound b
@@ -119,6 +182,8 @@ begin
     select 'deleted', 'ab.activity', format('%s rows of earlier minutes and hours', count(*))
     from gone
     having count(*) > 0;
+    select c.horizon, c.in_progress into counted_to, uncounted from ab_internal.rollup_cursor c;
+    has_cursor := found;
     for expired in
         select p.experiment_id, format('users of experiment "%s"', x.experiment) as whose
         from ab_internal.rollup_progress p
@@ -129,6 +194,20 @@ begin
             and p.stopped_at + coalesce((select max(d.window_end) from ab.experiment_metric m join ab.metric d using (metric_id) where m.experiment_id = p.experiment_id), '0') < now() - r.keep
         order by p.experiment_id
     loop
+        -- Whoever made one holds up all who write into the overflow until the end of the transaction: not for as long as this takes.
+        if made_any then
+            return query select 'kept', expired.whose, 'partitions had to be made first';
+            continue;
+        end if;
+        if not has_cursor or exists (
+            select
+            from ab.event e
+            where e.event_time < now() - (select r.keep from ab.event_retention r where r.event_table = 'unit_metric')
+                and (e.transaction_id >= counted_to or e.transaction_id = any (uncounted))
+        ) then
+            return query select 'kept', expired.whose, 'ab_rollup() has not counted all events of that time yet';
+            continue;
+        end if;
         begin
             -- Nobody adds a metric or changes one while what it would be counted from goes.
             perform from ab.experiment x where x.experiment_id = expired.experiment_id for update;
@@ -146,10 +225,10 @@ begin
         select r.experiment_id, r.metric_id, r.variant, r.dimension, r.value, r.day, r.units, r.conversions, r.total, r.denominator
         from ab_internal.daily_unit_result r
         where r.experiment_id = expired.experiment_id;
-        perform ab_internal.delete_units(expired.experiment_id, null);
-        delete from ab.exposure x where x.experiment_id = expired.experiment_id;
         update ab_internal.rollup_progress p set units_expired_at = clock_timestamp() where p.experiment_id = expired.experiment_id;
-        return query select 'deleted', expired.whose, 'it stopped long enough ago; its results stay';
+        return query select 'expired', expired.whose, 'it stopped long enough ago; its results stay, and the rows go with the next calls';
+        -- Nothing is counted meanwhile.
+        exit;
     end loop;
     for retained in
         select r.event_table, r.keep, d.end_of_day
@@ -245,7 +324,7 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_maintain(boolean) is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; deletes the state of users whose experiment stopped longer ago than it says (as unit_metric), minutes and hours of ab.activity that are too old, and what has been in ab.event_rejected for 30 days; refreshes views as ab_refresh_results() does. Returns what it made, dropped, deleted, refreshed and kept, and why it kept it.
+comment on function @extschema@.ab_maintain(boolean) is $$Makes the partitions of the days to come and drops those whose events are older than ab.event_retention says; deletes the state of users whose experiment stopped longer ago than it says (as unit_metric), one experiment and half a minute at a time, minutes and hours of ab.activity that are too old, and what has been in ab.event_rejected for 30 days; refreshes views as ab_refresh_results() does. Returns what it made, dropped, deleted, refreshed and kept, and why it kept it.
 
 Gateways call it each hour; without one, call it from any scheduler. Results never change by it: a day goes once ab_rollup() has counted all of it, and events of that day are refused from then on. What somebody is using, or has not been counted, is left to the next call.
 refresh: whether to refresh the views; false where ab_refresh_results() is called apart, as gateways do.

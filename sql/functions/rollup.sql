@@ -177,10 +177,13 @@ begin
         -- Of a long backlog a part at a time is kept, for a caller that comes back: a whole one could outlast every timeout.
         exit when lower_bound >= newest or (not coalesce(ab_rollup.wait, true) and clock_timestamp() > began + interval '30 seconds');
     end loop;
+    -- Not on top of a backlog, for a caller that comes back: whatever would interrupt the one would undo the other.
+    if coalesce(ab_rollup.wait, true) or clock_timestamp() < began + interval '10 seconds' then
+        perform ab_internal.count_added_metrics(lower_bound, before, coalesce(ab_rollup.wait, true));
+    end if;
+    perform ab_internal.summarize_events();
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
-    perform ab_internal.count_added_metrics(lower_bound, before, coalesce(ab_rollup.wait, true));
-    perform ab_internal.summarize_events();
     return counted;
 end
 $$;

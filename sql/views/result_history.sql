@@ -82,7 +82,7 @@ join ab.metric d on d.metric_id = r.metric_id;
 -- What REFRESH … CONCURRENTLY needs.
 create unique index daily_result_key on ab.daily_result (workspace, experiment, metric, variant, dimension, value, day);
 
-comment on materialized view ab.daily_result is 'results by the day (UTC) of users'' first exposure, as of the last ab_maintain(): for all users, where dimension and value are empty, and for each value of each dimension that first exposures recorded';
+comment on materialized view ab.daily_result is 'results by the day (UTC) of users'' first exposure, as of the last refresh: for all users, where dimension and value are empty, and for each value of each dimension that first exposures recorded';
 
 create materialized view ab.hourly_result as
 select

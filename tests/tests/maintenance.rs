@@ -518,15 +518,15 @@ fn users_go_some_time_after_the_stop_and_results_stay() {
     let (before, rows) = (all_results(&mut client), users_rows(&mut client));
     // He had bought something before he met the other one.
     assert_eq!(rows, "3 5");
-    let gone = "deleted users of experiment \"e\": it stopped long enough ago; its results stay";
+    let gone = "expired users of experiment \"e\": it stopped long enough ago; its results stay, and the rows go with the next calls";
     for (ago, goes) in [("95 days", false), ("99 days 23 hours", false), ("100 days 1 hour", true)] {
         stopped(&mut client, ago);
         // Nobody is changing it meanwhile, which would keep it.
         let done = maintain(&mut client);
         assert_eq!(done.contains(&gone.to_owned()), goes, "{ago}: {done:?}");
     }
-    assert_eq!(users_rows(&mut client), "1 1", "those of the other experiment stay");
     run(&mut client, "select ab_maintain()");
+    assert_eq!(users_rows(&mut client), "1 1", "those of the other experiment stay");
     assert_eq!(
         all_results(&mut client),
         before,
@@ -603,9 +603,51 @@ fn users_stay_while_their_experiment_is_changing() {
         ["kept users of experiment \"e\": ab_rollup() has not counted all its metrics yet"]
     );
     run(&mut client, "select ab_rollup()");
+    // Events of that time that came but are not counted yet.
+    run(
+        &mut client,
+        "update ab.event_retention set keep = '1 day 12 hours' where event_table = 'unit_metric';
+         update ab_internal.rollup_progress set stopped_at = now() - interval '38 hours'",
+    );
+    let before = one(&mut client, "select sum(total) from ab.metric_statistic").expect("a sum");
+    buy(&mut client, "ann", "purchase", "47 hours");
     assert_eq!(
         about_users(&mut client),
-        ["deleted users of experiment \"e\": it stopped long enough ago; its results stay"]
+        ["kept users of experiment \"e\": ab_rollup() has not counted all events of that time yet"]
+    );
+    // Nor while one of its metrics is locked, which holds up no roll-up.
+    run(&mut client, "update ab.metric set cap = 1000 where metric = 'late'");
+    run(&mut other, "begin; select from ab.experiment_metric for update");
+    run(&mut client, "set lock_timeout = '5s'; select ab_rollup(); reset lock_timeout");
+    assert_eq!(
+        one(&mut client, "select count(*) from ab.experiment_metric where not is_counted").as_deref(),
+        Some("1")
+    );
+    run(&mut other, "rollback");
+    assert_eq!(
+        about_users(&mut client),
+        ["kept users of experiment \"e\": ab_rollup() has not counted all its metrics yet"]
+    );
+    run(&mut client, "select ab_rollup()");
+    assert_ne!(one(&mut client, "select sum(total) from ab.metric_statistic"), Some(before));
+    let counted = one(&mut client, "select string_agg(s::text, ' ' order by s) from ab.metric_statistic s");
+    assert_eq!(
+        about_users(&mut client),
+        [
+            "expired users of experiment \"e\": it stopped long enough ago; its results stay, and the rows go with the next calls"
+        ]
+    );
+    assert_ne!(users_rows(&mut client), "0 0");
+    assert_eq!(
+        about_users(&mut client),
+        [
+            "deleted users of experiment \"e\": 1 of them, because it stopped long enough ago; its results stay"
+        ]
     );
     assert_eq!(users_rows(&mut client), "0 0");
+    assert_eq!(about_users(&mut client), [""; 0]);
+    assert_eq!(
+        one(&mut client, "select string_agg(s::text, ' ' order by s) from ab.metric_statistic s"),
+        counted
+    );
 }
