@@ -18,6 +18,7 @@ pub mod comparison;
 pub mod distribution;
 pub mod lift;
 pub mod mean;
+pub mod multiplicity;
 pub mod proportion;
 
 use std::fmt;
@@ -36,6 +37,11 @@ pub struct InvalidArgument {
 impl InvalidArgument {
     fn new(argument: &'static str, value: impl fmt::Display, requirement: &str) -> InvalidArgument {
         InvalidArgument { argument, message: format!("{argument} must be {requirement}, not {value}") }
+    }
+
+    /// A text that names none of the `options`.
+    fn option(argument: &'static str, text: &str, options: &str) -> InvalidArgument {
+        InvalidArgument::new(argument, format_args!("\"{}\"", text.escape_debug()), options)
     }
 }
 
@@ -141,11 +147,7 @@ impl FromStr for Alternative {
             "two-sided" => Ok(Alternative::TwoSided),
             "greater" => Ok(Alternative::Greater),
             "less" => Ok(Alternative::Less),
-            _ => Err(InvalidArgument::new(
-                "alternative",
-                format_args!("\"{}\"", text.escape_debug()),
-                "\"two-sided\", \"greater\" or \"less\"",
-            )),
+            _ => Err(InvalidArgument::option("alternative", text, "\"two-sided\", \"greater\" or \"less\"")),
         }
     }
 }
