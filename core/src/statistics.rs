@@ -15,6 +15,7 @@
 //! * p-values come from survival functions and stay exact down to about 10⁻³⁰⁰; below that they are 0.
 
 pub mod comparison;
+pub mod contrast;
 pub mod distribution;
 pub mod lift;
 pub mod mean;
@@ -54,6 +55,8 @@ pub enum Note {
     ZeroVariance,
     /// The control's mean is not distinguishable from zero: a relative lift has no bounds (or does not exist).
     ControlNearZero,
+    /// A mean is not positive where its logarithm is needed.
+    NonPositiveMean,
     /// An expected count is below five: the normal approximation behind the p-value is rough.
     SmallCounts,
     /// The figures leave the range of a double.
@@ -67,6 +70,7 @@ impl Note {
             Note::TooFewUnits => "too_few_units",
             Note::ZeroVariance => "zero_variance",
             Note::ControlNearZero => "control_near_zero",
+            Note::NonPositiveMean => "non_positive_mean",
             Note::SmallCounts => "small_counts",
             Note::Overflow => "overflow",
         }

@@ -30,6 +30,7 @@ macro_rules! columns {
     ($result:expr, $($field:ident),+ $(,)?) => { &[$((stringify!($field), $result.$field)),+] };
 }
 
+mod lift;
 mod multiplicity;
 
 fn number(case: &Value, name: &str) -> f64 {
