@@ -9,7 +9,10 @@ mod chi_square;
 mod gamma;
 mod lambert_w;
 mod normal;
+mod quantile;
+mod saddle_point;
 mod student;
+mod tail_integral;
 
 pub use beta::{beta_cdf, beta_quantile, beta_survival, ln_beta, ln_beta_density};
 pub use binomial::{binomial_cdf, binomial_survival, ln_binomial_mass, ln_hypergeometric_mass};

@@ -4,17 +4,11 @@
 //! degrees of freedom grow:
 //!
 //! * the power series of the centre, all of whose terms are positive (DLMF 8.17.8);
-//! * for the tails the continued fraction of DiDonato & Morris, "Significant digit computation of the incomplete beta
-//!   function ratios", ACM TOMS 18 (1992), equation 9 (DLMF 8.17.22 with its steps joined in pairs), which turns into the
-//!   normal distribution's own fraction as the degrees of freedom grow.
+//! * for the tails the continued fraction of DiDonato & Morris (see `beta`), which turns into the normal distribution's
+//!   own fraction as the degrees of freedom grow.
 
-use std::f64::consts::PI;
-
+use super::beta::{fraction, ln_beta, power_series};
 use super::normal::{normal_critical, normal_two_sided};
-
-/// Bound on the terms of the series and on the steps of the continued fraction. Over df 1…10¹⁸ neither needs more than
-/// 120; a loop that reached the bound would still end.
-const STEPS: u32 = 500;
 
 /// Bound on Newton's steps for a quantile; it takes at most 5 over the same range.
 const NEWTON_STEPS: u32 = 50;
@@ -111,10 +105,10 @@ impl Areas {
         let x = 1.0 / (1.0 + ratio);
         let y = 1.0 / (1.0 + 1.0 / ratio);
         let ln_x = if ratio < 1e17 { -ratio.ln_1p() } else { df.ln() - 2.0 * t.ln() };
-        let constant = (y / PI).sqrt() * half_step_gamma_ratio(a);
+        let constant = y.sqrt() * (-ln_beta(a, 0.5)).exp();
         let power = (a * ln_x).exp();
         if t * t < 3.0 {
-            let series = 2.0 * centre_series(a, y);
+            let series = 2.0 * power_series(0.5, a, y);
             let inside = (power * constant * series).min(1.0);
             let outside = 1.0 - inside;
             Areas {
@@ -125,7 +119,9 @@ impl Areas {
                 inside_share: 0.5 * series,
             }
         } else {
-            let fraction = tail_fraction(a, x, t * t);
+            // a − (a + ½)·x, whose terms cancel to the last digit when written so.
+            let surplus = if (t * t).is_finite() { 0.5 * x * (t * t - 1.0) } else { a };
+            let fraction = fraction(a, 0.5, x, y, surplus);
             let outside = (power * (constant / fraction)).min(1.0);
             Areas {
                 inside: 1.0 - outside,
@@ -136,59 +132,4 @@ impl Areas {
             }
         }
     }
-}
-
-/// Γ(a + ½) / Γ(a) for a > 0: Stirling's series of the difference of logarithms (DLMF 5.11.8 at h = ½ and 0), after
-/// moving `a` up to 16 with Γ(a + 1) = a·Γ(a). Unlike a difference of two ln Γ it loses nothing at large `a`.
-fn half_step_gamma_ratio(a: f64) -> f64 {
-    let (mut shifted, mut factor) = (a, 1.0);
-    for _ in 0..16 {
-        if shifted >= 16.0 {
-            break;
-        }
-        factor *= shifted / (shifted + 0.5);
-        shifted += 1.0;
-    }
-    let inverse = 1.0 / shifted;
-    let square = inverse * inverse;
-    let series = [-1.0 / 8.0, 1.0 / 192.0, -1.0 / 640.0, 17.0 / 14336.0, -31.0 / 18432.0, 691.0 / 180224.0];
-    let correction = series.iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient) * inverse;
-    factor * shifted.sqrt() * correction.exp()
-}
-
-/// Σ (a + ½)ₙ / (3/2)ₙ · yⁿ, the series of I_y(½, a) without its prefactor.
-fn centre_series(a: f64, y: f64) -> f64 {
-    let (mut term, mut sum) = (1.0, 1.0);
-    for n in 0..STEPS {
-        let n = f64::from(n);
-        // Dividing before multiplying keeps a huge `a` with a tiny `y` in range.
-        term *= y * ((a + 0.5 + n) / (1.5 + n));
-        sum += term;
-        if term < sum * 1e-17 {
-            break;
-        }
-    }
-    sum
-}
-
-/// The continued fraction of I_x(a, ½) without its prefactor, by the modified Lentz method; `t2` is t².
-fn tail_fraction(a: f64, x: f64, t2: f64) -> f64 {
-    // a·y − x/2 + 1, whose two first terms cancel to the last digit when written so.
-    let base = if t2.is_finite() { 0.5 * x * (t2 - 1.0) + 1.0 } else { a + 1.0 };
-    let mut value = a / (a + 1.0) * base;
-    let (mut c, mut d) = (value, 0.0);
-    for m in 1..=STEPS {
-        let m = f64::from(m);
-        let middle = a + 2.0 * m - 1.0;
-        let numerator = (a + m - 1.0) / middle * ((a + m - 0.5) / middle) * m * (0.5 - m) * x * x;
-        let b = m + m * (0.5 - m) * x / middle + (a + m) / (middle + 2.0) * (base + m * (2.0 - x));
-        d = 1.0 / (b + numerator * d);
-        c = b + numerator / c;
-        let change = c * d;
-        value *= change;
-        if (change - 1.0).abs() < 1e-16 {
-            break;
-        }
-    }
-    value
 }
