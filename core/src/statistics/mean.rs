@@ -37,6 +37,23 @@ impl Sample {
         Estimate { mean: self.mean, variance: self.variance / self.n as f64 }
     }
 
+    /// Both samples as one (Chan, Golub & LeVeque 1983, The American Statistician 37).
+    pub(super) fn merged(self, other: Sample) -> Sample {
+        if self.n == 0 || other.n == 0 {
+            return if self.n == 0 { other } else { self };
+        }
+        let squares =
+            |sample: Sample| (sample.n - 1) as f64 * if sample.n > 1 { sample.variance } else { 0.0 };
+        let (own, others) = (self.n as f64, other.n as f64);
+        let delta = other.mean - self.mean;
+        let between = delta * (delta * (own / (own + others)) * others);
+        Sample {
+            n: self.n.saturating_add(other.n),
+            mean: self.mean + delta * (others / (own + others)),
+            variance: (squares(self) + squares(other) + between) / (own + others - 1.0),
+        }
+    }
+
     /// What the mean times `coefficient` adds to the noise of a sum.
     pub(super) fn term(&self, coefficient: f64) -> Term {
         Term {

@@ -30,8 +30,13 @@ macro_rules! columns {
     ($result:expr, $($field:ident),+ $(,)?) => { &[$((stringify!($field), $result.$field)),+] };
 }
 
+mod chi_square;
+mod fisher;
 mod lift;
 mod multiplicity;
+mod proportion;
+mod rank_sum;
+mod sample_ratio;
 
 fn number(case: &Value, name: &str) -> f64 {
     figure(case, name).unwrap_or_else(|| panic!("{name} of {case} is a number"))
