@@ -17,6 +17,7 @@
 pub mod chi_square;
 pub mod comparison;
 pub mod contrast;
+pub mod covariate;
 pub mod distribution;
 pub mod fisher;
 pub mod lift;
@@ -24,7 +25,9 @@ pub mod mean;
 pub mod multiplicity;
 pub mod proportion;
 pub mod rank_sum;
+pub mod ratio;
 pub mod sample_ratio;
+pub mod stratification;
 
 use std::fmt;
 use std::str::FromStr;

@@ -63,6 +63,14 @@ impl Sample {
     }
 }
 
+/// Var(Y − k·X), which is 0 and not the rounding of its terms where X determines Y.
+pub(super) fn residual_variance(variance: f64, k: f64, covariance: f64, other: f64) -> f64 {
+    let (crossed, squared) = (2.0 * k * covariance, k * k * other);
+    let residual = variance - crossed + squared;
+    let rounding = 4.0 * f64::EPSILON * (variance + crossed.abs() + squared);
+    if residual > rounding || residual.is_nan() { residual } else { 0.0 }
+}
+
 /// Welch's test and its intervals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WelchTest {

@@ -31,6 +31,7 @@ macro_rules! columns {
 }
 
 mod chi_square;
+mod covariate;
 mod fisher;
 mod lift;
 mod multiplicity;
