@@ -23,11 +23,14 @@ pub mod fisher;
 pub mod lift;
 pub mod mean;
 pub mod multiplicity;
+pub mod power;
 pub mod proportion;
+pub mod quantile;
 pub mod rank_sum;
 pub mod ratio;
 pub mod sample_ratio;
 pub mod stratification;
+pub mod winsorisation;
 
 use std::fmt;
 use std::str::FromStr;
@@ -78,6 +81,10 @@ pub enum Note {
     NoCovariate,
     /// Strata with too few users in an arm were put together.
     StrataMerged,
+    /// A bound's rank is beyond the first or last value, which stands in for it.
+    RankAtEdge,
+    /// The users needed do not come in the time looked at.
+    NotReached,
     /// A mean is not positive where its logarithm is needed.
     NonPositiveMean,
     /// A row or column of the table is empty: a variant without users, or nobody or everybody converted.
@@ -102,6 +109,8 @@ impl Note {
             Note::DenominatorNearZero => "denominator_near_zero",
             Note::NoCovariate => "no_covariate",
             Note::StrataMerged => "strata_merged",
+            Note::RankAtEdge => "rank_at_edge",
+            Note::NotReached => "not_reached",
             Note::NonPositiveMean => "non_positive_mean",
             Note::ZeroMargin => "zero_margin",
             Note::ZeroWeightArm => "zero_weight_arm_has_users",

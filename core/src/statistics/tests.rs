@@ -35,9 +35,12 @@ mod covariate;
 mod fisher;
 mod lift;
 mod multiplicity;
+mod power;
 mod proportion;
+mod quantile;
 mod rank_sum;
 mod sample_ratio;
+mod winsorisation;
 
 fn number(case: &Value, name: &str) -> f64 {
     figure(case, name).unwrap_or_else(|| panic!("{name} of {case} is a number"))
