@@ -32,6 +32,7 @@ macro_rules! columns {
 
 mod chi_square;
 mod covariate;
+mod effects;
 mod fisher;
 mod lift;
 mod multiplicity;
