@@ -34,7 +34,7 @@ pub struct FactorialEffect {
 /// are not 2, 4, 8 … up to 1024, or `alpha`.
 pub fn factorial_effects(cells: &[Sample], alpha: f64) -> Result<Vec<FactorialEffect>, InvalidArgument> {
     let size = cells.len();
-    if !size.is_power_of_two() || size < 2 || size > 1 << MOST_FACTORS {
+    if !size.is_power_of_two() || !(2..=1 << MOST_FACTORS).contains(&size) {
         return Err(InvalidArgument::new("n", size, "an array of 2, 4, 8 and so on up to 1024 cells"));
     }
     for cell in cells {

@@ -67,10 +67,7 @@ pub fn interaction_test(cells: [Sample; 4], scale: Scale, alpha: f64) -> Result<
     let [m00, m01, m10, m11] = cells.map(|cell| cell.mean);
     let (effect, terms): (f64, [Term; 4]) = match scale {
         Scale::Additive => ((m11 - m10) - (m01 - m00), cells.map(|cell| cell.term(1.0))),
-        Scale::Log => (
-            ((m11 - m10) / m10).ln_1p() - ((m01 - m00) / m00).ln_1p(),
-            cells.map(|cell| cell.term(1.0 / cell.mean)),
-        ),
+        Scale::Log => (ln_ratio(m11, m10) - ln_ratio(m01, m00), cells.map(|cell| cell.term(1.0 / cell.mean))),
     };
     Ok(Contrast::infer(effect, &terms, alpha, Alternative::TwoSided))
 }

@@ -34,6 +34,7 @@ mod chi_square;
 mod covariate;
 mod effects;
 mod fisher;
+mod gold;
 mod lift;
 mod multiplicity;
 mod power;
