@@ -120,8 +120,13 @@ fn assert_monotone(lesser: (f64, f64), greater: (f64, f64)) -> Result<(), TestCa
     Ok(())
 }
 
+fn settings() -> ProptestConfig {
+    // Without a file of failures: a failing case is to be fixed, or given to the golden vectors.
+    ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(settings())]
 
     /// Whatever comes in, nothing panics or loops, and what comes out is in range or NaN.
     #[test]
@@ -140,11 +145,12 @@ proptest! {
             prop_assert!(area.is_nan() || (0.0..=1.0).contains(&area), "{areas:?}");
         }
         for positive in [normal_density(x), normal_critical(x), student_critical(x, a), chi_square_quantile_upper(x, a)] {
-            prop_assert!(!(positive < 0.0));
+            prop_assert!(positive.is_nan() || positive >= 0.0);
         }
         for (k, n, m, l) in [(k, n, m, l), (k % 100, n % 1000, m % 1000, l % 1000)] {
-            prop_assert!(!(ln_hypergeometric_mass(k, n, m, l) > 1e-9));
-            prop_assert!(!(ln_binomial_mass(k, n, x) > 1e-9));
+            for ln_mass in [ln_hypergeometric_mass(k, n, m, l), ln_binomial_mass(k, n, x)] {
+                prop_assert!(ln_mass.is_nan() || ln_mass <= 1e-9, "{ln_mass:e}");
+            }
         }
         for (name, count) in [("normal_quantile", 1), ("ln_normal_survival", 1), ("student_quantile", 2), ("ln_gamma", 1),
             ("ln_beta", 2), ("ln_beta_density", 3), ("lambert_w_minus_1", 1), ("ln_hypergeometric_mass", 4)] {
@@ -169,7 +175,8 @@ proptest! {
             }
         }
         let mirrored = (beta_survival(0.5, b, a), beta_cdf(0.5, b, a));
-        prop_assert_eq!(both(0.5), mirrored);
+        assert_monotone(both(0.5), mirrored)?;
+        assert_monotone(mirrored, both(0.5))?;
     }
 
     #[test]
@@ -219,8 +226,10 @@ proptest! {
         let (here, there) = (chi_square_survival(x * (1.0 + 1e-13), df), chi_square_survival(x * (1.0 - 1e-13), df));
         prop_assert!(here <= area * (1.0 + TOLERANCE) && area <= there * (1.0 + TOLERANCE), "{here:e} {area:e} {there:e}");
         let x = beta_quantile(area, a, b);
-        prop_assume!(x > 1e-300 && x < 0.999);
-        let (here, there) = (beta_cdf(x * (1.0 - 1e-12), a, b), beta_cdf(x * (1.0 + 1e-12), a, b));
-        prop_assert!(here <= area * (1.0 + TOLERANCE) && area <= there * (1.0 + TOLERANCE), "{here:e} {area:e} {there:e}");
+        if x > 1e-300 && x < 0.999 {
+            let (here, there) = (beta_cdf(x * (1.0 - 1e-12), a, b), beta_cdf(x * (1.0 + 1e-12), a, b));
+            let between = here <= area * (1.0 + TOLERANCE) && area <= there * (1.0 + TOLERANCE);
+            prop_assert!(between, "{here:e} {area:e} {there:e}");
+        }
     }
 }

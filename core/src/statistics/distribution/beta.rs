@@ -27,7 +27,8 @@ const INTEGRATED_FROM: f64 = 20.0;
 /// The logarithm of an x so small that the first term of the power series is all of it.
 const NEGLIGIBLE: f64 = -700.0;
 
-/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 400.
+/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200;
+/// a loop that reached the bound would still end.
 const STEPS: u32 = 1000;
 
 /// P(X ≤ x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹: the regularised incomplete beta function.
@@ -48,15 +49,18 @@ pub fn beta_survival(x: f64, a: f64, b: f64) -> f64 {
 
 /// The x with P(X ≤ x) = `p` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for 0 ≤ `p` ≤ 1.
 pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if !(p >= 0.0 && p <= 1.0 && valid(a, b)) {
+    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
         return f64::NAN;
     }
     if p == 0.0 || p == 1.0 {
         return p;
     }
-    let leading = leading_logit(p, a, b);
+    let (leading, mirrored) = (leading_logit(p.ln(), a, b), leading_logit((-p).ln_1p(), b, a));
     if leading < NEGLIGIBLE {
         return leading.exp();
+    }
+    if mirrored < NEGLIGIBLE {
+        return 1.0;
     }
     // The smaller tail determines the quantile well.
     if p <= 0.5 { logistic(lower_quantile(p, a, b)) } else { logistic(-lower_quantile(1.0 - p, b, a)) }
@@ -227,7 +231,7 @@ pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
         c = step + numerator / c;
         let change = c * d;
         value *= change;
-        if (change - 1.0).abs() < 1e-16 {
+        if (change - 1.0).abs() <= f64::EPSILON {
             break;
         }
     }
@@ -236,10 +240,7 @@ pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
 
 /// The logit of the x with P(X ≤ x) = `p`, for 0 < `p` ≤ ½.
 fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
-    let leading = leading_logit(p, a, b);
-    if leading < NEGLIGIBLE {
-        return leading;
-    }
+    let leading = leading_logit(p.ln(), a, b);
     let start = if a <= 1.0 {
         leading
     } else if b <= 1.0 || (a > b && p.ln() < -20.0 * b) {
@@ -247,16 +248,16 @@ fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
     } else {
         leading.max(normal_logit(p, a, b))
     };
-    quantile(p.ln(), start.min((a / b).ln()), |s| {
+    quantile(p.ln(), start.min((a / b).ln()), (NEGLIGIBLE - 1.0, 1.0 - NEGLIGIBLE), |s| {
         let argument = Argument::at_logit(s, a, b);
         let Areas { ln_density, ln_below, .. } = argument.areas();
         Point { ln_area: ln_below, slope: (ln_density - ln_below).exp(), ln_density_slope: argument.surplus }
     })
 }
 
-/// The inverse of the first term of the power series. Below [`NEGLIGIBLE`] the other terms vanish.
-fn leading_logit(p: f64, a: f64, b: f64) -> f64 {
-    (p.ln() + a.ln() + ln_beta(a, b)) / a
+/// The inverse of the first term of the power series, for the logarithm of an area.
+fn leading_logit(ln_p: f64, a: f64, b: f64) -> f64 {
+    (ln_p + a.ln() + ln_beta(a, b)) / a
 }
 
 /// The logit of the quantile as a function of the normal one, after Fisher and Cornish (Abramowitz & Stegun 26.5.22).
@@ -279,5 +280,6 @@ fn gamma_logit(p: f64, a: f64, b: f64) -> f64 {
     } else {
         (((-p).ln_1p() + ln_gamma_b + b.ln()) / b).exp()
     };
-    -(quantile / (a + 0.5 * (b - 1.0))).exp_m1().ln()
+    let minus_ln_x = quantile / (a + 0.5 * (b - 1.0));
+    -minus_ln_x - (-(-minus_ln_x).exp_m1()).ln()
 }

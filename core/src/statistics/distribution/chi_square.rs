@@ -19,10 +19,14 @@ const DEGREES: RangeInclusive<f64> = 1e-6..=1e19;
 /// The logarithm of an x so small that the first term of the power series is all of it.
 const NEGLIGIBLE: f64 = -700.0;
 
+/// The logarithm of an x above every quantile.
+const LARGEST: f64 = 50.0;
+
 /// Half the degrees of freedom from which on tails are integrated.
 const INTEGRATED_FROM: f64 = 20.0;
 
-/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200.
+/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200;
+/// a loop that reached the bound would still end.
 const STEPS: u32 = 1000;
 
 /// P(X ≤ x) for the chi-square distribution with `df` degrees of freedom, from 10⁻⁶ to 10¹⁹.
@@ -63,7 +67,7 @@ pub fn chi_square_quantile_upper(area: f64, df: f64) -> f64 {
     if area <= 0.5 {
         // The upper tail of ln x is the lower one of −ln x.
         let start = cube(normal_critical(2.0 * area)).max(df.ln());
-        let s = quantile(area.ln(), -start, |s| {
+        let s = quantile(area.ln(), -start, (-LARGEST, 1.0 - NEGLIGIBLE), |s| {
             let argument = Argument::at((-s).exp(), df);
             let Areas { ln_density, ln_above, .. } = argument.areas();
             Point {
@@ -76,7 +80,7 @@ pub fn chi_square_quantile_upper(area: f64, df: f64) -> f64 {
     } else {
         let p = 1.0 - area;
         let start = leading.max(cube(-normal_critical(2.0 * p))).min(df.ln());
-        let s = quantile(p.ln(), start, |s| {
+        let s = quantile(p.ln(), start, (NEGLIGIBLE - 1.0, LARGEST), |s| {
             let argument = Argument::at(s.exp(), df);
             let Areas { ln_density, ln_below, .. } = argument.areas();
             Point {
@@ -211,7 +215,7 @@ fn fraction(a: f64, x: f64) -> f64 {
         c = step + numerator / c;
         let change = c * d;
         value *= change;
-        if (change - 1.0).abs() < 1e-16 {
+        if (change - 1.0).abs() <= f64::EPSILON {
             break;
         }
     }
