@@ -26,7 +26,8 @@ fn special_functions_match_the_reference() {
         let found = functions::evaluate(name, &arguments).expect("a known function");
         let quantile = name.contains("quantile") || name.ends_with("critical");
         let tolerance = if quantile { QUANTILE_TOLERANCE } else { TOLERANCE };
-        let scale = if name.starts_with("ln_") { expected.abs().max(1.0) } else { expected.abs() };
+        let logarithm = name.starts_with("ln_") && !["ln_normal_survival", "ln_gamma"].contains(&name);
+        let scale = if logarithm { expected.abs().max(1.0) } else { expected.abs() };
         assert!((found - expected).abs() <= tolerance * scale, "{found:e} is not {expected:e} in {case}");
     }
 }

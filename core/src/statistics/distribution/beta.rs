@@ -31,7 +31,8 @@ const NEGLIGIBLE: f64 = -700.0;
 /// a loop that reached the bound would still end.
 const STEPS: u32 = 1000;
 
-/// P(X ≤ x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹: the regularised incomplete beta function.
+/// P(X ≤ x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹: the regularised incomplete beta
+/// function.
 pub fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
     match Argument::of(x, a, b) {
         Ok(argument) => argument.areas().below,
