@@ -10,18 +10,29 @@
 //!   ACM TOMS 18 (1992), equation 9, otherwise.
 
 use std::f64::consts::PI;
+use std::ops::RangeInclusive;
 
+use super::gamma::ln_gamma;
+use super::normal::normal_critical;
 use super::quantile::{Point, quantile};
 use super::saddle_point::{deviance, stirling_error};
 use super::tail_integral::{Factor, tail_integral};
 
+/// The parameters of a beta distribution; beyond them powers leave the range of f64.
+const PARAMETERS: RangeInclusive<f64> = 1e-6..=1e19;
+
 /// The parameter from which on tails are integrated.
 const INTEGRATED_FROM: f64 = 20.0;
 
-/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 400.
+/// The logarithm of an x so small that the first term of the power series is all of it.
+const NEGLIGIBLE: f64 = -700.0;
+
+/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200;
+/// a loop that reached the bound would still end.
 const STEPS: u32 = 1000;
 
-/// P(X ≤ x) for the beta distribution with parameters `a` > 0 and `b` > 0: the regularised incomplete beta function.
+/// P(X ≤ x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹: the regularised incomplete beta
+/// function.
 pub fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
     match Argument::of(x, a, b) {
         Ok(argument) => argument.areas().below,
@@ -29,7 +40,7 @@ pub fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
     }
 }
 
-/// P(X > x) for the beta distribution with parameters `a` > 0 and `b` > 0.
+/// P(X > x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹.
 pub fn beta_survival(x: f64, a: f64, b: f64) -> f64 {
     match Argument::of(x, a, b) {
         Ok(argument) => argument.areas().above,
@@ -37,19 +48,26 @@ pub fn beta_survival(x: f64, a: f64, b: f64) -> f64 {
     }
 }
 
-/// The x with P(X ≤ x) = `p`, for 0 ≤ `p` ≤ 1.
+/// The x with P(X ≤ x) = `p` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for 0 ≤ `p` ≤ 1.
 pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if !(p >= 0.0 && p <= 1.0 && valid(a, b)) {
+    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
         return f64::NAN;
     }
     if p == 0.0 || p == 1.0 {
         return p;
     }
+    let (leading, mirrored) = (leading_logit(p.ln(), a, b), leading_logit((-p).ln_1p(), b, a));
+    if leading < NEGLIGIBLE {
+        return leading.exp();
+    }
+    if mirrored < NEGLIGIBLE {
+        return 1.0;
+    }
     // The smaller tail determines the quantile well.
     if p <= 0.5 { logistic(lower_quantile(p, a, b)) } else { logistic(-lower_quantile(1.0 - p, b, a)) }
 }
 
-/// ln B(a, b) for `a` > 0 and `b` > 0.
+/// ln B(a, b) for `a` and `b` from 10⁻⁶ to 10¹⁹.
 pub fn ln_beta(a: f64, b: f64) -> f64 {
     if !valid(a, b) {
         return f64::NAN;
@@ -63,7 +81,7 @@ pub fn ln_beta(a: f64, b: f64) -> f64 {
         - (large - 0.5) * (small / large).ln_1p()
 }
 
-/// The logarithm of the density of the beta distribution with parameters `a` > 0 and `b` > 0 at `x`.
+/// The logarithm of the density at `x` of the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹.
 pub fn ln_beta_density(x: f64, a: f64, b: f64) -> f64 {
     if !(valid(a, b) && (0.0..=1.0).contains(&x)) {
         return f64::NAN;
@@ -81,7 +99,7 @@ pub fn ln_beta_density(x: f64, a: f64, b: f64) -> f64 {
 }
 
 fn valid(a: f64, b: f64) -> bool {
-    a > 0.0 && b > 0.0 && (a + b).is_finite()
+    PARAMETERS.contains(&a) && PARAMETERS.contains(&b)
 }
 
 /// a − (a + b)·x to the last digit, however much cancels: what rounding takes from the sum and the product is put back.
@@ -113,6 +131,8 @@ struct Argument {
 struct Areas {
     below: f64,
     above: f64,
+    /// The logarithm of the density of the logit.
+    ln_density: f64,
     /// ln `below`, also where that is less than the range of f64.
     ln_below: f64,
 }
@@ -150,11 +170,11 @@ impl Argument {
         if self.surplus >= 0.0 {
             let ratio = lower_ratio(self.x, self.y, self.a, self.b, self.surplus, density);
             let below = (density * ratio).min(1.0);
-            Areas { below, above: 1.0 - below, ln_below: ln_density + ratio.ln() }
+            Areas { below, above: 1.0 - below, ln_density, ln_below: ln_density + ratio.ln() }
         } else {
             let ratio = lower_ratio(self.y, self.x, self.b, self.a, -self.surplus, density);
             let above = (density * ratio).min(1.0);
-            Areas { below: 1.0 - above, above, ln_below: (-above).ln_1p() }
+            Areas { below: 1.0 - above, above, ln_density, ln_below: (-above).ln_1p() }
         }
     }
 }
@@ -212,7 +232,7 @@ pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
         c = step + numerator / c;
         let change = c * d;
         value *= change;
-        if (change - 1.0).abs() < 1e-16 {
+        if (change - 1.0).abs() <= f64::EPSILON {
             break;
         }
     }
@@ -221,17 +241,46 @@ pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
 
 /// The logit of the x with P(X ≤ x) = `p`, for 0 < `p` ≤ ½.
 fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
-    let mean = (a / b).ln();
-    // The inverse of the first term of the power series.
-    let leading = (p.ln() + a.ln() + ln_beta(a, b)) / a;
-    if leading < -700.0 {
-        // So small an x that the other terms vanish.
-        return leading;
-    }
-    quantile(p.ln(), leading.min(mean), |s| {
+    let leading = leading_logit(p.ln(), a, b);
+    let start = if a <= 1.0 {
+        leading
+    } else if b <= 1.0 || (a > b && p.ln() < -20.0 * b) {
+        gamma_logit(p, a, b)
+    } else {
+        leading.max(normal_logit(p, a, b))
+    };
+    quantile(p.ln(), start.min((a / b).ln()), (NEGLIGIBLE - 1.0, 1.0 - NEGLIGIBLE), |s| {
         let argument = Argument::at_logit(s, a, b);
-        let areas = argument.areas();
-        let slope = (argument.ln_density() - areas.ln_below).exp();
-        Point { ln_area: areas.ln_below, slope, ln_density_slope: argument.surplus }
+        let Areas { ln_density, ln_below, .. } = argument.areas();
+        Point { ln_area: ln_below, slope: (ln_density - ln_below).exp(), ln_density_slope: argument.surplus }
     })
+}
+
+/// The inverse of the first term of the power series, for the logarithm of an area.
+fn leading_logit(ln_p: f64, a: f64, b: f64) -> f64 {
+    (ln_p + a.ln() + ln_beta(a, b)) / a
+}
+
+/// The logit of the quantile as a function of the normal one, after Fisher and Cornish (Abramowitz & Stegun 26.5.22).
+fn normal_logit(p: f64, a: f64, b: f64) -> f64 {
+    let z = normal_critical(2.0 * p);
+    let (u, v) = (1.0 / (2.0 * a - 1.0), 1.0 / (2.0 * b - 1.0));
+    let h = 2.0 / (u + v);
+    let l = (z * z - 3.0) / 6.0;
+    let w = z * (h + l).max(0.0).sqrt() / h - (v - u) * (l + 5.0 / 6.0 - 2.0 / (3.0 * h));
+    (a / b).ln() - 2.0 * w
+}
+
+/// The logit of the quantile from that of −ln x, which for small `b` has nearly a gamma distribution with that parameter.
+fn gamma_logit(p: f64, a: f64, b: f64) -> f64 {
+    let ln_gamma_b = ln_gamma(b);
+    let tail = -p.ln() - ln_gamma_b;
+    // The first terms of the expansions of its upper and its lower tail.
+    let quantile = if tail > 1.0 {
+        tail + (b - 1.0) * tail.ln()
+    } else {
+        (((-p).ln_1p() + ln_gamma_b + b.ln()) / b).exp()
+    };
+    let minus_ln_x = quantile / (a + 0.5 * (b - 1.0));
+    -minus_ln_x - (-(-minus_ln_x).exp_m1()).ln()
 }

@@ -1,4 +1,6 @@
 //! The binomial and hypergeometric distributions.
+//!
+//! Areas are those of the beta distribution of an order statistic; masses are written about the mean, see `saddle_point`.
 
 use super::beta::{beta_cdf, beta_survival, ln_logit_density, surplus};
 
@@ -56,8 +58,8 @@ pub fn ln_hypergeometric_mass(k: i64, population: i64, successes: i64, draws: i6
     if draws == 0 || draws == population {
         return 0.0;
     }
-    // As many trials as successes, and as many as failures, given the sum of both results (Loader 2000): with each drawn
-    // at the rate draws/population the three masses are those of experiments that end near their means.
+    // With every unit drawn at the rate draws/population: the chance of k among the successes and the rest among the
+    // failures, given as many draws in all (Loader 2000). None of the three masses is far from 1 unless the result is.
     let (left, size) = (population - draws, population as f64);
     let (p, q) = (draws as f64 / size, left as f64 / size);
     let ln_p = if draws < left { p.ln() } else { (-q).ln_1p() };

@@ -4,7 +4,8 @@
 //! away from the mean: by quadrature for many degrees of freedom, else by the power series below (DLMF 8.7.1) and
 //! Legendre's continued fraction above the mean (DLMF 8.9.2).
 
-use std::f64::consts::PI;
+use std::f64::consts::{LN_2, PI};
+use std::ops::RangeInclusive;
 
 use super::gamma::ln_gamma;
 use super::normal::normal_critical;
@@ -12,13 +13,23 @@ use super::quantile::{Point, quantile};
 use super::saddle_point::{deviance, stirling_error};
 use super::tail_integral::{Factor, tail_integral};
 
+/// The degrees of freedom; beyond them powers leave the range of f64.
+const DEGREES: RangeInclusive<f64> = 1e-6..=1e19;
+
+/// The logarithm of an x so small that the first term of the power series is all of it.
+const NEGLIGIBLE: f64 = -700.0;
+
+/// The logarithm of an x above every quantile.
+const LARGEST: f64 = 50.0;
+
 /// Half the degrees of freedom from which on tails are integrated.
 const INTEGRATED_FROM: f64 = 20.0;
 
-/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200.
+/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200;
+/// a loop that reached the bound would still end.
 const STEPS: u32 = 1000;
 
-/// P(X ≤ x) for the chi-square distribution with `df` > 0 degrees of freedom.
+/// P(X ≤ x) for the chi-square distribution with `df` degrees of freedom, from 10⁻⁶ to 10¹⁹.
 pub fn chi_square_cdf(x: f64, df: f64) -> f64 {
     match Argument::of(x, df) {
         Ok(argument) => argument.areas().below,
@@ -26,7 +37,7 @@ pub fn chi_square_cdf(x: f64, df: f64) -> f64 {
     }
 }
 
-/// P(X > x) for the chi-square distribution with `df` > 0 degrees of freedom.
+/// P(X > x) for the chi-square distribution with `df` degrees of freedom, from 10⁻⁶ to 10¹⁹.
 pub fn chi_square_survival(x: f64, df: f64) -> f64 {
     match Argument::of(x, df) {
         Ok(argument) => argument.areas().above,
@@ -34,36 +45,51 @@ pub fn chi_square_survival(x: f64, df: f64) -> f64 {
     }
 }
 
-/// The x with P(X > x) = `area`, for 0 < `area` ≤ 1: the critical value of a test at that level.
+/// The x with P(X > x) = `area`, for 0 < `area` ≤ 1: the critical value of a test at that level. `df` is from 10⁻⁶ to
+/// 10¹⁹.
 pub fn chi_square_quantile_upper(area: f64, df: f64) -> f64 {
-    if !(area > 0.0 && area <= 1.0 && df > 0.0 && df.is_finite()) {
+    if !(area > 0.0 && area <= 1.0 && DEGREES.contains(&df)) {
         return f64::NAN;
     }
     if area == 1.0 {
         return 0.0;
+    }
+    let a = 0.5 * df;
+    // The inverse of the first term of the power series.
+    let leading = ((-area).ln_1p() + a.ln() + ln_gamma(a)) / a + LN_2;
+    if leading < NEGLIGIBLE {
+        return leading.exp();
     }
     // The cube root of a chi-square variable is nearly normal (Wilson & Hilferty 1931).
     let variance = 2.0 / (9.0 * df);
     let cube = |z: f64| df.ln() + 3.0 * (1.0 - variance + z * variance.sqrt()).max(1e-9).ln();
     // The smaller tail determines the quantile well.
     if area <= 0.5 {
+        // The upper tail of ln x is the lower one of −ln x.
         let start = cube(normal_critical(2.0 * area)).max(df.ln());
-        // The upper tail is the lower one of −ln x.
-        let s = quantile(area.ln(), -start, |s| {
+        let s = quantile(area.ln(), -start, (-LARGEST, 1.0 - NEGLIGIBLE), |s| {
             let argument = Argument::at((-s).exp(), df);
-            argument.point(argument.areas().ln_above, -argument.surplus)
+            let Areas { ln_density, ln_above, .. } = argument.areas();
+            Point {
+                ln_area: ln_above,
+                slope: (ln_density - ln_above).exp(),
+                ln_density_slope: -argument.surplus,
+            }
         });
         (-s).exp()
     } else {
         let p = 1.0 - area;
-        let a = 0.5 * df;
-        let leading = (p.ln() + a.ln() + ln_gamma(a)) / a + 2.0_f64.ln();
         let start = leading.max(cube(-normal_critical(2.0 * p))).min(df.ln());
-        quantile(p.ln(), start, |s| {
+        let s = quantile(p.ln(), start, (NEGLIGIBLE - 1.0, LARGEST), |s| {
             let argument = Argument::at(s.exp(), df);
-            argument.point(argument.areas().ln_below, argument.surplus)
-        })
-        .exp()
+            let Areas { ln_density, ln_below, .. } = argument.areas();
+            Point {
+                ln_area: ln_below,
+                slope: (ln_density - ln_below).exp(),
+                ln_density_slope: argument.surplus,
+            }
+        });
+        s.exp()
     }
 }
 
@@ -81,6 +107,8 @@ struct Argument {
 struct Areas {
     below: f64,
     above: f64,
+    /// The logarithm of the density of ln x.
+    ln_density: f64,
     /// The logarithms, also where an area itself is less than the range of f64.
     ln_below: f64,
     ln_above: f64,
@@ -89,7 +117,7 @@ struct Areas {
 impl Argument {
     /// Or the area below x where that takes no computation, NaN included.
     fn of(x: f64, df: f64) -> Result<Argument, f64> {
-        if x.is_nan() || !(df > 0.0 && df.is_finite()) {
+        if x.is_nan() || !DEGREES.contains(&df) {
             return Err(f64::NAN);
         }
         if x <= 0.0 {
@@ -118,16 +146,24 @@ impl Argument {
         if surplus >= 0.0 {
             let ratio = lower_ratio(a, x, surplus);
             let below = (density * ratio).min(1.0);
-            Areas { below, above: 1.0 - below, ln_below: ln_density + ratio.ln(), ln_above: (-below).ln_1p() }
+            Areas {
+                below,
+                above: 1.0 - below,
+                ln_density,
+                ln_below: ln_density + ratio.ln(),
+                ln_above: (-below).ln_1p(),
+            }
         } else {
             let ratio = upper_ratio(a, x, -surplus, density);
             let above = (density * ratio).min(1.0);
-            Areas { below: 1.0 - above, above, ln_below: (-above).ln_1p(), ln_above: ln_density + ratio.ln() }
+            Areas {
+                below: 1.0 - above,
+                above,
+                ln_density,
+                ln_below: (-above).ln_1p(),
+                ln_above: ln_density + ratio.ln(),
+            }
         }
-    }
-
-    fn point(&self, ln_area: f64, ln_density_slope: f64) -> Point {
-        Point { ln_area, slope: (self.ln_density() - ln_area).exp(), ln_density_slope }
     }
 }
 
@@ -179,7 +215,7 @@ fn fraction(a: f64, x: f64) -> f64 {
         c = step + numerator / c;
         let change = c * d;
         value *= change;
-        if (change - 1.0).abs() < 1e-16 {
+        if (change - 1.0).abs() <= f64::EPSILON {
             break;
         }
     }

@@ -1,4 +1,4 @@
-//! The gamma function.
+//! The gamma function, by libm: statrs' is good to fourteen digits, libm's to the last one.
 
 /// ln Γ(x) for `x` > 0.
 pub fn ln_gamma(x: f64) -> f64 {

@@ -30,7 +30,7 @@ pub fn normal_critical(area: f64) -> f64 {
         return f64::NAN;
     }
     // Half of the least double would be 0.
-    -normal_quantile((0.5 * area).max(f64::MIN_POSITIVE))
+    normal_quantile((0.5 * area).max(f64::MIN_POSITIVE)).abs()
 }
 
 /// The z with P(Z ≤ z) = `p`, for 0 < `p` < 1.

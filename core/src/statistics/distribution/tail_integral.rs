@@ -10,7 +10,7 @@ use super::saddle_point::deviance;
 /// What the integrand has fallen to where the integration ends, as −ln: 10⁻¹⁷.
 const END: f64 = 39.0;
 
-/// Bound on Newton's steps for the end; it takes at most 6.
+/// Bound on Newton's steps for the end; it takes at most 4.
 const STEPS: u32 = 20;
 
 /// Nodes and weights of the Gauss–Legendre rule of order 32 on [−1, 1], one of each pair (Abramowitz & Stegun 25.4.30).
