@@ -14,11 +14,29 @@
 //! * The open end of a one-sided interval is infinite.
 //! * p-values come from survival functions and stay exact down to about 10⁻³⁰⁰; below that they are 0.
 
+pub mod chi_square;
 pub mod comparison;
+pub mod contrast;
+pub mod covariate;
 pub mod distribution;
+pub mod factorial;
+pub mod fisher;
+pub mod heterogeneity;
+pub mod interaction;
 pub mod lift;
 pub mod mean;
+pub mod multiplicity;
+pub mod noninferiority;
+pub mod novelty;
+pub mod power;
+pub mod projection;
 pub mod proportion;
+pub mod quantile;
+pub mod rank_sum;
+pub mod ratio;
+pub mod sample_ratio;
+pub mod stratification;
+pub mod winsorisation;
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,6 +55,17 @@ impl InvalidArgument {
     fn new(argument: &'static str, value: impl fmt::Display, requirement: &str) -> InvalidArgument {
         InvalidArgument { argument, message: format!("{argument} must be {requirement}, not {value}") }
     }
+
+    /// An array that is not as long as the one it goes with.
+    fn length(argument: &'static str, length: usize, other: &str, expected: usize) -> InvalidArgument {
+        let requirement = format!("of the length of {other}, {expected}");
+        InvalidArgument::new(argument, length, &requirement)
+    }
+
+    /// A text that names none of the `options`.
+    fn option(argument: &'static str, text: &str, options: &str) -> InvalidArgument {
+        InvalidArgument::new(argument, format_args!("\"{}\"", text.escape_debug()), options)
+    }
 }
 
 /// Why some figures of a result are missing, or what to keep in mind when reading it.
@@ -44,10 +73,30 @@ impl InvalidArgument {
 pub enum Note {
     /// Too few users for this method: none for a proportion, fewer than two for a mean.
     TooFewUnits,
+    /// More users than this method can take.
+    TooManyUnits,
+    /// Fewer than two variants that could be compared.
+    TooFewArms,
     /// All users of every arm have the same value, so that the data says nothing about chance.
     ZeroVariance,
     /// The control's mean is not distinguishable from zero: a relative lift has no bounds (or does not exist).
     ControlNearZero,
+    /// The mean of a ratio's denominator is 0, or so near to it that the figures are rough.
+    DenominatorNearZero,
+    /// The covariate does not vary: there was nothing to adjust by.
+    NoCovariate,
+    /// Strata with too few users in an arm were put together.
+    StrataMerged,
+    /// A bound's rank is beyond the first or last value, which stands in for it.
+    RankAtEdge,
+    /// The users needed do not come in the time looked at.
+    NotReached,
+    /// A mean is not positive where its logarithm is needed.
+    NonPositiveMean,
+    /// A row or column of the table is empty: a variant without users, or nobody or everybody converted.
+    ZeroMargin,
+    /// A variant that nobody should have been assigned to has users.
+    ZeroWeightArm,
     /// An expected count is below five: the normal approximation behind the p-value is rough.
     SmallCounts,
     /// The figures leave the range of a double.
@@ -59,8 +108,18 @@ impl Note {
     pub fn as_str(self) -> &'static str {
         match self {
             Note::TooFewUnits => "too_few_units",
+            Note::TooManyUnits => "too_many_units",
+            Note::TooFewArms => "too_few_arms",
             Note::ZeroVariance => "zero_variance",
             Note::ControlNearZero => "control_near_zero",
+            Note::DenominatorNearZero => "denominator_near_zero",
+            Note::NoCovariate => "no_covariate",
+            Note::StrataMerged => "strata_merged",
+            Note::RankAtEdge => "rank_at_edge",
+            Note::NotReached => "not_reached",
+            Note::NonPositiveMean => "non_positive_mean",
+            Note::ZeroMargin => "zero_margin",
+            Note::ZeroWeightArm => "zero_weight_arm_has_users",
             Note::SmallCounts => "small_counts",
             Note::Overflow => "overflow",
         }
@@ -141,11 +200,7 @@ impl FromStr for Alternative {
             "two-sided" => Ok(Alternative::TwoSided),
             "greater" => Ok(Alternative::Greater),
             "less" => Ok(Alternative::Less),
-            _ => Err(InvalidArgument::new(
-                "alternative",
-                format_args!("\"{}\"", text.escape_debug()),
-                "\"two-sided\", \"greater\" or \"less\"",
-            )),
+            _ => Err(InvalidArgument::option("alternative", text, "\"two-sided\", \"greater\" or \"less\"")),
         }
     }
 }
@@ -164,15 +219,35 @@ pub struct Interval {
 }
 
 fn check_alpha(alpha: f64) -> Result<(), InvalidArgument> {
-    if alpha > 0.0 && alpha < 1.0 {
+    check_probability("alpha", alpha)
+}
+
+fn check_probability(argument: &'static str, probability: f64) -> Result<(), InvalidArgument> {
+    if probability > 0.0 && probability < 1.0 {
         Ok(())
     } else {
-        Err(InvalidArgument::new("alpha", alpha, "strictly between 0 and 1"))
+        Err(InvalidArgument::new(argument, probability, "strictly between 0 and 1"))
     }
 }
 
 fn check_count(argument: &'static str, count: i64) -> Result<(), InvalidArgument> {
     if count >= 0 { Ok(()) } else { Err(InvalidArgument::new(argument, count, "0 or more")) }
+}
+
+/// Refuses a covariance beyond what the variances allow, by more than the rounding of whoever summed them.
+fn check_covariance(
+    argument: &'static str,
+    covariance: f64,
+    variance: f64,
+    other: f64,
+) -> Result<(), InvalidArgument> {
+    let most = variance.sqrt() * other.sqrt();
+    if covariance.is_finite() && covariance.abs() <= most * (1.0 + 1e-9) {
+        Ok(())
+    } else {
+        let requirement = format!("at most the root of the product of the variances, {most}, in size");
+        Err(InvalidArgument::new(argument, covariance, &requirement))
+    }
 }
 
 /// Separates a pair of bounds into the columns of a result, and the reason where there are none.

@@ -4,9 +4,10 @@
 //! are never pooled (Welch 1947, Biometrika 34; degrees of freedom by Satterthwaite 1946), and the t distribution is used
 //! at every size, where others switch to the normal one.
 
-use super::distribution::{student_critical, student_two_sided};
+use super::contrast::{Contrast, Term};
+use super::distribution::student_critical;
 use super::lift::{Estimate, Lift};
-use super::{Alternative, Interval, InvalidArgument, Note, check_alpha, check_count, columns};
+use super::{Alternative, Interval, InvalidArgument, Note, check_alpha, check_count};
 
 /// What has to be known of an arm: one value per user, users without an event included as 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +21,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn check(&self, names: [&'static str; 3]) -> Result<(), InvalidArgument> {
+    pub(super) fn check(&self, names: [&'static str; 3]) -> Result<(), InvalidArgument> {
         check_count(names[0], self.n)?;
         if !self.mean.is_finite() {
             return Err(InvalidArgument::new(names[1], self.mean, "a finite number"));
@@ -31,10 +32,43 @@ impl Sample {
         Ok(())
     }
 
-    /// Variance of the mean.
-    fn error_variance(&self) -> f64 {
-        self.variance / self.n as f64
+    /// The mean and its variance; defined for n > 0 only.
+    pub(super) fn estimate(&self) -> Estimate {
+        Estimate { mean: self.mean, variance: self.variance / self.n as f64 }
     }
+
+    /// Both samples as one (Chan, Golub & LeVeque 1983, The American Statistician 37).
+    pub(super) fn merged(self, other: Sample) -> Sample {
+        if self.n == 0 || other.n == 0 {
+            return if self.n == 0 { other } else { self };
+        }
+        let squares =
+            |sample: Sample| (sample.n - 1) as f64 * if sample.n > 1 { sample.variance } else { 0.0 };
+        let (own, others) = (self.n as f64, other.n as f64);
+        let delta = other.mean - self.mean;
+        let between = delta * (delta * (own / (own + others)) * others);
+        Sample {
+            n: self.n.saturating_add(other.n),
+            mean: self.mean + delta * (others / (own + others)),
+            variance: (squares(self) + squares(other) + between) / (own + others - 1.0),
+        }
+    }
+
+    /// What the mean times `coefficient` adds to the noise of a sum.
+    pub(super) fn term(&self, coefficient: f64) -> Term {
+        Term {
+            standard_error: (coefficient * self.estimate().variance.sqrt()).abs(),
+            degrees_of_freedom: (self.n - 1) as f64,
+        }
+    }
+}
+
+/// Var(Y − k·X), which is 0 and not the rounding of its terms where X determines Y.
+pub(super) fn residual_variance(variance: f64, k: f64, covariance: f64, other: f64) -> f64 {
+    let (crossed, squared) = (2.0 * k * covariance, k * k * other);
+    let residual = variance - crossed + squared;
+    let rounding = 4.0 * f64::EPSILON * (variance + crossed.abs() + squared);
+    if residual > rounding || residual.is_nan() { residual } else { 0.0 }
 }
 
 /// Welch's test and its intervals.
@@ -62,17 +96,22 @@ pub struct WelchTest {
 
 impl WelchTest {
     /// The point estimates alone, for data that allows nothing more.
-    fn without_inference(diff: Option<f64>, lift: Lift, note: Note) -> WelchTest {
+    pub(super) fn without_inference(diff: Option<f64>, lift: Lift, note: Note) -> WelchTest {
+        WelchTest::new(Contrast { note: Some(note), ..Contrast::of(diff) }, lift)
+    }
+
+    /// A test of the difference together with its lift.
+    pub(super) fn new(contrast: Contrast, lift: Lift) -> WelchTest {
         WelchTest {
-            diff,
-            standard_error: None,
-            statistic: None,
-            degrees_of_freedom: None,
-            p_value: None,
-            low: None,
-            high: None,
+            diff: contrast.estimate,
+            standard_error: contrast.standard_error,
+            statistic: contrast.statistic,
+            degrees_of_freedom: contrast.degrees_of_freedom,
+            p_value: contrast.p_value,
+            low: contrast.low,
+            high: contrast.high,
             lift,
-            note: Some(note),
+            note: contrast.note.or(lift.note),
         }
     }
 }
@@ -106,58 +145,11 @@ pub fn welch_test(
     if control.n < 2 || treatment.n < 2 {
         return Ok(WelchTest::without_inference(Some(diff), point, Note::TooFewUnits));
     }
-    if control.variance == 0.0 && treatment.variance == 0.0 {
-        let test = WelchTest::without_inference(Some(diff), point, Note::ZeroVariance);
-        let test = WelchTest { standard_error: Some(0.0), ..test };
-        if diff != 0.0 {
-            return Ok(test);
-        }
-        let sure = point.lift.map(|_| 0.0);
-        let lift = Lift { low: sure, high: sure, ..point };
-        return Ok(WelchTest {
-            p_value: Some(1.0),
-            low: Some(0.0),
-            high: Some(0.0),
-            lift,
-            note: lift.note,
-            ..test
-        });
-    }
-    let (control_error, treatment_error) = (control.error_variance(), treatment.error_variance());
-    let variance = control_error + treatment_error;
-    let standard_error = variance.sqrt();
-    let statistic = diff / standard_error;
-    // A subnormal variance has lost its digits: refused like one beyond the range.
-    if !variance.is_finite() || variance < f64::MIN_POSITIVE || !statistic.is_finite() {
-        return Ok(WelchTest::without_inference(Some(diff), point, Note::Overflow));
-    }
-    // Shares instead of squared variances: no scale of the metric can overflow them.
-    let (share, other_share) = (control_error / variance, treatment_error / variance);
-    let degrees_of_freedom =
-        1.0 / (share * share / (control.n - 1) as f64 + other_share * other_share / (treatment.n - 1) as f64);
-    let critical = |area: f64| student_critical(area, degrees_of_freedom);
-    let (low, high, note) = columns(alternative.interval(alpha, critical, |critical| {
-        Ok((diff - critical * standard_error, diff + critical * standard_error))
-    }));
-    let lift = Lift::fieller(
-        diff,
-        Estimate { mean: control.mean, variance: control_error },
-        Estimate { mean: treatment.mean, variance: treatment_error },
-        alpha,
-        alternative,
-        critical,
-    );
-    Ok(WelchTest {
-        diff: Some(diff),
-        standard_error: Some(standard_error),
-        statistic: Some(statistic),
-        degrees_of_freedom: Some(degrees_of_freedom),
-        p_value: Some(alternative.p_value(statistic, |t| student_two_sided(t, degrees_of_freedom))),
-        low,
-        high,
-        lift,
-        note: note.or(lift.note),
-    })
+    let contrast = Contrast::infer(diff, &[control.term(-1.0), treatment.term(1.0)], alpha, alternative);
+    let lift = contrast.lift(point, |critical| {
+        Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, critical)
+    });
+    Ok(WelchTest::new(contrast, lift))
 }
 
 /// The two-sided t interval of one mean, with n − 1 degrees of freedom.
@@ -174,7 +166,7 @@ pub fn mean_interval(sample: Sample, alpha: f64) -> Result<Interval, InvalidArgu
     if sample.n < 2 {
         return Ok(Interval { estimate, low: None, high: None, note: Some(Note::TooFewUnits) });
     }
-    let half = student_critical(alpha, (sample.n - 1) as f64) * sample.error_variance().sqrt();
+    let half = student_critical(alpha, (sample.n - 1) as f64) * sample.estimate().variance.sqrt();
     let (low, high) = (sample.mean - half, sample.mean + half);
     if !(low.is_finite() && high.is_finite()) {
         return Ok(Interval { estimate, low: None, high: None, note: Some(Note::Overflow) });

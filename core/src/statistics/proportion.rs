@@ -1,11 +1,13 @@
-//! Conversion rates: the pooled two-proportion z-test, Newcombe's interval for the difference, Wilson's for one rate.
+//! Conversion rates: the pooled two-proportion z-test with Newcombe's interval of the difference, and intervals of one rate.
 //!
 //! Why this module exists: the textbook interval of a proportion (Wald) has no width at 0 or n conversions and covers
 //! badly near there, which is where experiments live. Wilson's (1927, JASA 22) and, built on it, Newcombe's hybrid (1998,
 //! Statistics in Medicine 17, method 10) stay inside the possible range and always exist. The test pools the rates, as its
 //! null hypothesis says; near `alpha` test and interval may therefore disagree on rare occasions.
 
-use super::distribution::{normal_critical, normal_two_sided};
+use std::str::FromStr;
+
+use super::distribution::{beta_quantile, beta_survival, ln_beta_density, normal_critical, normal_two_sided};
 use super::lift::{Estimate, Lift};
 use super::{Alternative, Interval, InvalidArgument, Note, check_alpha, check_count, columns};
 
@@ -19,7 +21,7 @@ pub struct Proportion {
 }
 
 impl Proportion {
-    fn check(&self, names: [&'static str; 2]) -> Result<(), InvalidArgument> {
+    pub(super) fn check(&self, names: [&'static str; 2]) -> Result<(), InvalidArgument> {
         check_count(names[0], self.n)?;
         check_count(names[1], self.conversions)?;
         if self.conversions > self.n {
@@ -61,6 +63,40 @@ impl Proportion {
         let low = if self.conversions == 0 { 0.0 } else { p * p / ((1.0 + share) * high) };
         (low, high)
     }
+
+    /// Quantiles of Beta(x + s, n − x + 1 − s) with s = `below` for the lower bound and s = `above` for the upper one.
+    fn beta_bounds(&self, alpha: f64, below: f64, above: f64) -> (f64, f64) {
+        let (converted, others) = (self.conversions as f64, (self.n - self.conversions) as f64);
+        let low = if self.conversions == 0 {
+            0.0
+        } else {
+            beta_quantile(0.5 * alpha, converted + below, others + 1.0 - below)
+        };
+        let high = if self.conversions == self.n {
+            1.0
+        } else {
+            beta_quantile_upper(0.5 * alpha, converted + above, others + 1.0 - above)
+        };
+        (low, high)
+    }
+
+    /// Wald's interval after adding z²/2 conversions and as many users without.
+    fn agresti_coull(&self, z: f64) -> (f64, f64) {
+        let (users, half) = (self.n as f64 + z * z, 0.5 * z * z);
+        let rate = (self.conversions as f64 + half) / users;
+        let complement = ((self.n - self.conversions) as f64 + half) / users;
+        let width = z * (rate * complement / users).sqrt();
+        ((rate - width).max(0.0), (rate + width).min(1.0))
+    }
+}
+
+/// The x with P(X > x) = `area` for Beta(a, b). Neither 1 − area nor 1 − x may cost the digits of a small `area` or x: the
+/// one that costs less is where a step of Newton's method starts from.
+fn beta_quantile_upper(area: f64, a: f64, b: f64) -> f64 {
+    let start = if area > 1e-9 { beta_quantile(1.0 - area, a, b) } else { 1.0 - beta_quantile(area, b, a) };
+    let step = (beta_survival(start, a, b) - area) * (-ln_beta_density(start, a, b)).exp();
+    // Near 1 the start is exact and the density may not exist.
+    if start < 0.5 && step.abs() < 1e-3 * start { start + step } else { start }
 }
 
 /// The pooled z-test of two proportions and the intervals that go with it.
@@ -76,9 +112,9 @@ pub struct ProportionTest {
     pub statistic: Option<f64>,
     /// P(a difference this extreme | no difference); 1 where nobody or everybody converted.
     pub p_value: Option<f64>,
-    /// Newcombe's lower bound of the difference.
+    /// Lower bound of the difference.
     pub low: Option<f64>,
-    /// Newcombe's upper bound of the difference.
+    /// Upper bound of the difference.
     pub high: Option<f64>,
     /// The lift relative to the control, with Fieller's bounds at the normal critical value and unpooled variances.
     pub lift: Lift,
@@ -86,11 +122,57 @@ pub struct ProportionTest {
     pub note: Option<Note>,
 }
 
-/// The pooled two-proportion z-test, without continuity correction (its square is Pearson's χ²).
+/// How the interval of the difference of two proportions is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DifferenceMethod {
+    /// Newcombe's hybrid of two Wilson intervals.
+    #[default]
+    Newcombe,
+    /// The unpooled normal approximation, which has no width where nobody or everybody converted.
+    Wald,
+}
+
+impl DifferenceMethod {
+    /// `newcombe` or `wald`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DifferenceMethod::Newcombe => "newcombe",
+            DifferenceMethod::Wald => "wald",
+        }
+    }
+}
+
+impl FromStr for DifferenceMethod {
+    type Err = InvalidArgument;
+
+    fn from_str(text: &str) -> Result<DifferenceMethod, InvalidArgument> {
+        match text {
+            "newcombe" => Ok(DifferenceMethod::Newcombe),
+            "wald" => Ok(DifferenceMethod::Wald),
+            _ => Err(InvalidArgument::option("ci_method", text, "\"newcombe\" or \"wald\"")),
+        }
+    }
+}
+
+/// The pooled two-proportion z-test, without continuity correction (its square is Pearson's χ²), with Newcombe's interval.
 ///
 /// # Errors
 /// [`InvalidArgument`] for a negative count, more conversions than users, or an `alpha` outside (0, 1).
 pub fn proportion_test(
+    control: Proportion,
+    treatment: Proportion,
+    alpha: f64,
+    alternative: Alternative,
+) -> Result<ProportionTest, InvalidArgument> {
+    proportion_test_by(DifferenceMethod::Newcombe, control, treatment, alpha, alternative)
+}
+
+/// The pooled two-proportion z-test with the interval of the difference by either method.
+///
+/// # Errors
+/// [`InvalidArgument`] as for [`proportion_test`].
+pub fn proportion_test_by(
+    method: DifferenceMethod,
     control: Proportion,
     treatment: Proportion,
     alpha: f64,
@@ -127,11 +209,17 @@ pub fn proportion_test(
     let statistic = (standard_error > 0.0).then(|| diff / standard_error);
     let p_value = statistic.map_or(1.0, |z| alternative.p_value(z, normal_two_sided));
     let (p1, p2) = (control.rate(), treatment.rate());
-    let newcombe = |z| {
-        let ((low1, high1), (low2, high2)) = (control.wilson(z), treatment.wilson(z));
-        Ok((diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1)))
+    let bounds = |z: f64| match method {
+        DifferenceMethod::Newcombe => {
+            let ((low1, high1), (low2, high2)) = (control.wilson(z), treatment.wilson(z));
+            Ok((diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1)))
+        }
+        DifferenceMethod::Wald => {
+            let half = z * (control.estimate().variance + treatment.estimate().variance).sqrt();
+            Ok((diff - half, diff + half))
+        }
     };
-    let (low, high, note) = columns(alternative.interval(alpha, normal_critical, newcombe));
+    let (low, high, note) = columns(alternative.interval(alpha, normal_critical, bounds));
     let lift =
         Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, normal_critical);
     let least_expected = n1.min(n2) * pooled.min(pooled_complement);
@@ -149,17 +237,79 @@ pub fn proportion_test(
     })
 }
 
+/// How the interval of one proportion is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ProportionMethod {
+    /// Wilson's score interval: on average covers what it says.
+    #[default]
+    Wilson,
+    /// Clopper & Pearson (1934, Biometrika 26): never covers less than it says, mostly more.
+    Exact,
+    /// The equal-tailed Bayesian interval of Jeffreys's prior, with the ends of Brown, Cai & DasGupta (2001, Statistical
+    /// Science 16): 0 without conversions and 1 with nothing else.
+    Jeffreys,
+    /// Agresti & Coull (1998, The American Statistician 52): Wilson's centre with Wald's width, cut off at 0 and 1.
+    AgrestiCoull,
+}
+
+impl ProportionMethod {
+    /// `wilson`, `exact`, `jeffreys` or `agresti_coull`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProportionMethod::Wilson => "wilson",
+            ProportionMethod::Exact => "exact",
+            ProportionMethod::Jeffreys => "jeffreys",
+            ProportionMethod::AgrestiCoull => "agresti_coull",
+        }
+    }
+}
+
+impl FromStr for ProportionMethod {
+    type Err = InvalidArgument;
+
+    fn from_str(text: &str) -> Result<ProportionMethod, InvalidArgument> {
+        match text {
+            "wilson" => Ok(ProportionMethod::Wilson),
+            "exact" => Ok(ProportionMethod::Exact),
+            "jeffreys" => Ok(ProportionMethod::Jeffreys),
+            "agresti_coull" => Ok(ProportionMethod::AgrestiCoull),
+            _ => Err(InvalidArgument::option(
+                "method",
+                text,
+                "\"wilson\", \"exact\", \"jeffreys\" or \"agresti_coull\"",
+            )),
+        }
+    }
+}
+
 /// Wilson's two-sided score interval of one proportion: within [0, 1], exactly 0 below no conversions and exactly 1 above
 /// nothing but conversions. Without users there is no figure and [`Note::TooFewUnits`].
 ///
 /// # Errors
 /// [`InvalidArgument`] for a negative count, more conversions than users, or an `alpha` outside (0, 1).
 pub fn proportion_interval(proportion: Proportion, alpha: f64) -> Result<Interval, InvalidArgument> {
+    proportion_interval_by(ProportionMethod::Wilson, proportion, alpha)
+}
+
+/// The two-sided interval of one proportion by any of the methods; edges and errors are those of [`proportion_interval`].
+///
+/// # Errors
+/// [`InvalidArgument`] for a negative count, more conversions than users, or an `alpha` outside (0, 1).
+pub fn proportion_interval_by(
+    method: ProportionMethod,
+    proportion: Proportion,
+    alpha: f64,
+) -> Result<Interval, InvalidArgument> {
     proportion.check(["n", "x"])?;
     check_alpha(alpha)?;
     if proportion.n == 0 {
         return Ok(Interval { estimate: None, low: None, high: None, note: Some(Note::TooFewUnits) });
     }
-    let (low, high) = proportion.wilson(normal_critical(alpha));
+    let (low, high) = match method {
+        ProportionMethod::Wilson => proportion.wilson(normal_critical(alpha)),
+        ProportionMethod::Exact => proportion.beta_bounds(alpha, 0.0, 1.0),
+        ProportionMethod::Jeffreys => proportion.beta_bounds(alpha, 0.5, 0.5),
+        ProportionMethod::AgrestiCoull => proportion.agresti_coull(normal_critical(alpha)),
+    };
     Ok(Interval { estimate: Some(proportion.rate()), low: Some(low), high: Some(high), note: None })
 }

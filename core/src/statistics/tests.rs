@@ -16,10 +16,33 @@ use super::{Alternative, InvalidArgument, Note};
 
 macro_rules! vectors {
     ($name:literal) => {
-        serde_json::from_str::<Vec<Value>>(include_str!(concat!("../../../tests/vectors/statistics/", $name)))
-            .expect("vectors are valid JSON")
+        serde_json::from_str::<Vec<Value>>(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/vectors/statistics/",
+            $name
+        )))
+        .expect("vectors are valid JSON")
     };
 }
+
+/// The named fields of a result as columns.
+macro_rules! columns {
+    ($result:expr, $($field:ident),+ $(,)?) => { &[$((stringify!($field), $result.$field)),+] };
+}
+
+mod chi_square;
+mod covariate;
+mod effects;
+mod fisher;
+mod gold;
+mod lift;
+mod multiplicity;
+mod power;
+mod proportion;
+mod quantile;
+mod rank_sum;
+mod sample_ratio;
+mod winsorisation;
 
 fn number(case: &Value, name: &str) -> f64 {
     figure(case, name).unwrap_or_else(|| panic!("{name} of {case} is a number"))

@@ -1,0 +1,286 @@
+//! The beta distribution and the incomplete beta function.
+//!
+//! Every area is the density times a ratio, in the logit of x, where the density x^a·(1−x)^b / B(a, b) is log-concave with
+//! its mode at the mean a/(a + b). The ratio is computed for the area on the far side of x from the mean, which is the
+//! smaller one but for very skewed distributions; the other is its complement. By parameters it comes from
+//!
+//! * quadrature, where both are large;
+//! * the power series with positive terms (DLMF 8.17.8), where x is not near 1;
+//! * the continued fraction of DiDonato & Morris, "Significant digit computation of the incomplete beta function ratios",
+//!   ACM TOMS 18 (1992), equation 9, otherwise.
+
+use std::f64::consts::PI;
+use std::ops::RangeInclusive;
+
+use super::gamma::ln_gamma;
+use super::normal::normal_critical;
+use super::quantile::{Point, quantile};
+use super::saddle_point::{deviance, stirling_error};
+use super::tail_integral::{Factor, tail_integral};
+
+/// The parameters of a beta distribution; beyond them powers leave the range of f64.
+const PARAMETERS: RangeInclusive<f64> = 1e-6..=1e19;
+
+/// The parameter from which on tails are integrated.
+const INTEGRATED_FROM: f64 = 20.0;
+
+/// The logarithm of an x so small that the first term of the power series is all of it.
+const NEGLIGIBLE: f64 = -700.0;
+
+/// Bound on the terms of the series and on the steps of the continued fraction. Neither needs more than 200;
+/// a loop that reached the bound would still end.
+const STEPS: u32 = 1000;
+
+/// P(X ≤ x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹: the regularised incomplete beta
+/// function.
+pub fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
+    match Argument::of(x, a, b) {
+        Ok(argument) => argument.areas().below,
+        Err(below) => below,
+    }
+}
+
+/// P(X > x) for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹.
+pub fn beta_survival(x: f64, a: f64, b: f64) -> f64 {
+    match Argument::of(x, a, b) {
+        Ok(argument) => argument.areas().above,
+        Err(below) => 1.0 - below,
+    }
+}
+
+/// The x with P(X ≤ x) = `p` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for 0 ≤ `p` ≤ 1.
+pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
+        return f64::NAN;
+    }
+    if p == 0.0 || p == 1.0 {
+        return p;
+    }
+    let (leading, mirrored) = (leading_logit(p.ln(), a, b), leading_logit((-p).ln_1p(), b, a));
+    if leading < NEGLIGIBLE {
+        return leading.exp();
+    }
+    if mirrored < NEGLIGIBLE {
+        return 1.0;
+    }
+    // The smaller tail determines the quantile well.
+    if p <= 0.5 { logistic(lower_quantile(p, a, b)) } else { logistic(-lower_quantile(1.0 - p, b, a)) }
+}
+
+/// ln B(a, b) for `a` and `b` from 10⁻⁶ to 10¹⁹.
+pub fn ln_beta(a: f64, b: f64) -> f64 {
+    if !valid(a, b) {
+        return f64::NAN;
+    }
+    let (small, large) = (a.min(b), a.max(b));
+    let sum = small + large;
+    // Stirling's formula for each of the three, with the powers of the parameters joined.
+    let errors = stirling_error(small) + stirling_error(large) - stirling_error(sum);
+    errors + 0.5 * (2.0 * PI / small).ln()
+        - small * (sum / small).ln()
+        - (large - 0.5) * (small / large).ln_1p()
+}
+
+/// The logarithm of the density at `x` of the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹.
+pub fn ln_beta_density(x: f64, a: f64, b: f64) -> f64 {
+    if !(valid(a, b) && (0.0..=1.0).contains(&x)) {
+        return f64::NAN;
+    }
+    if x == 0.0 || x == 1.0 {
+        let (own, other) = if x == 0.0 { (a, b) } else { (b, a) };
+        return match own.total_cmp(&1.0) {
+            std::cmp::Ordering::Less => f64::INFINITY,
+            std::cmp::Ordering::Equal => other.ln(),
+            std::cmp::Ordering::Greater => f64::NEG_INFINITY,
+        };
+    }
+    let argument = Argument { x, y: 1.0 - x, a, b, surplus: surplus(x, a, b) };
+    argument.ln_density() - x.ln() - (-x).ln_1p()
+}
+
+fn valid(a: f64, b: f64) -> bool {
+    PARAMETERS.contains(&a) && PARAMETERS.contains(&b)
+}
+
+/// a − (a + b)·x to the last digit, however much cancels: what rounding takes from the sum and the product is put back.
+pub(super) fn surplus(x: f64, a: f64, b: f64) -> f64 {
+    let n = a + b;
+    let (small, large) = (a.min(b), a.max(b));
+    let rest = small - (n - large);
+    let product = n * x;
+    let error = n.mul_add(x, -product);
+    ((a - product) - error) - rest * x
+}
+
+fn logistic(s: f64) -> f64 {
+    1.0 / (1.0 + (-s).exp())
+}
+
+/// Where a beta distribution is looked at.
+struct Argument {
+    x: f64,
+    /// 1 − x.
+    y: f64,
+    a: f64,
+    b: f64,
+    /// a − (a + b)·x.
+    surplus: f64,
+}
+
+/// What a beta distribution has on either side of an argument.
+struct Areas {
+    below: f64,
+    above: f64,
+    /// The logarithm of the density of the logit.
+    ln_density: f64,
+    /// ln `below`, also where that is less than the range of f64.
+    ln_below: f64,
+}
+
+impl Argument {
+    /// Or the area below x where that takes no computation, NaN included.
+    fn of(x: f64, a: f64, b: f64) -> Result<Argument, f64> {
+        if x.is_nan() || !valid(a, b) {
+            return Err(f64::NAN);
+        }
+        if x <= 0.0 {
+            return Err(0.0);
+        }
+        if x >= 1.0 {
+            return Err(1.0);
+        }
+        Ok(Argument { x, y: 1.0 - x, a, b, surplus: surplus(x, a, b) })
+    }
+
+    /// At the logit `s` of x.
+    fn at_logit(s: f64, a: f64, b: f64) -> Argument {
+        let (x, y) = (logistic(s), logistic(-s));
+        // The smaller of x and y is the exact one.
+        let surplus = if x <= y { surplus(x, a, b) } else { -surplus(y, b, a) };
+        Argument { x, y, a, b, surplus }
+    }
+
+    fn ln_density(&self) -> f64 {
+        ln_logit_density(self.x, self.y, self.a, self.b, self.surplus)
+    }
+
+    fn areas(&self) -> Areas {
+        let ln_density = self.ln_density();
+        let density = ln_density.exp();
+        if self.surplus >= 0.0 {
+            let ratio = lower_ratio(self.x, self.y, self.a, self.b, self.surplus, density);
+            let below = (density * ratio).min(1.0);
+            Areas { below, above: 1.0 - below, ln_density, ln_below: ln_density + ratio.ln() }
+        } else {
+            let ratio = lower_ratio(self.y, self.x, self.b, self.a, -self.surplus, density);
+            let above = (density * ratio).min(1.0);
+            Areas { below: 1.0 - above, above, ln_density, ln_below: (-above).ln_1p() }
+        }
+    }
+}
+
+/// ln x^a·y^b / B(a, b), y = 1 − x: the density of the logit of X; `surplus` is a − (a + b)·x.
+pub(super) fn ln_logit_density(x: f64, y: f64, a: f64, b: f64, surplus: f64) -> f64 {
+    let n = a + b;
+    // Each power is about its own at the mean, where the linear parts of both cancel.
+    let exponent = a * deviance(-surplus / a, x / a * n) + b * deviance(surplus / b, y / b * n);
+    0.5 * (a / n * b / (2.0 * PI)).ln()
+        + (stirling_error(n) - stirling_error(a) - stirling_error(b) - exponent)
+}
+
+/// The area below x divided by `density`, for x not above the mean.
+fn lower_ratio(x: f64, y: f64, a: f64, b: f64, surplus: f64, density: f64) -> f64 {
+    if a.min(b) >= INTEGRATED_FROM {
+        let factors = [Factor { weight: a, scale: -1.0 }, Factor { weight: b, scale: x / y }];
+        return tail_integral(surplus / y, factors) / y;
+    }
+    if x <= 0.5 {
+        return power_series(a, b, x) / a;
+    }
+    // Next to 1 the fraction is slow and the area above is small.
+    if y * (a + 1.0) < 0.5 {
+        return (1.0 - density * power_series(b, a, y) / b) / density;
+    }
+    1.0 / fraction(a, b, x, y, surplus)
+}
+
+/// Σ (a + b)ₙ / (a + 1)ₙ · xⁿ.
+pub(super) fn power_series(a: f64, b: f64, x: f64) -> f64 {
+    let (mut term, mut sum) = (1.0, 1.0);
+    for n in 0..STEPS {
+        let n = f64::from(n);
+        // Dividing before multiplying keeps a huge `b` with a tiny `x` in range.
+        term *= x * ((a + b + n) / (a + 1.0 + n));
+        sum += term;
+        if term < sum * 1e-17 {
+            break;
+        }
+    }
+    sum
+}
+
+/// The continued fraction of the area below x, by the modified Lentz method; `surplus` is a − (a + b)·x.
+pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
+    let mut value = a / (a + 1.0) * (surplus + 1.0);
+    let (mut c, mut d) = (value, 0.0);
+    for m in 1..=STEPS {
+        let m = f64::from(m);
+        let middle = a + 2.0 * m - 1.0;
+        let numerator = (a + m - 1.0) / middle * ((a + b + m - 1.0) / middle) * m * (b - m) * x * x;
+        let step = m + m * (b - m) * x / middle + (a + m) / (middle + 2.0) * (surplus + 1.0 + m * (1.0 + y));
+        d = 1.0 / (step + numerator * d);
+        c = step + numerator / c;
+        let change = c * d;
+        value *= change;
+        if (change - 1.0).abs() <= f64::EPSILON {
+            break;
+        }
+    }
+    value
+}
+
+/// The logit of the x with P(X ≤ x) = `p`, for 0 < `p` ≤ ½.
+fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
+    let leading = leading_logit(p.ln(), a, b);
+    let start = if a <= 1.0 {
+        leading
+    } else if b <= 1.0 || (a > b && p.ln() < -20.0 * b) {
+        gamma_logit(p, a, b)
+    } else {
+        leading.max(normal_logit(p, a, b))
+    };
+    quantile(p.ln(), start.min((a / b).ln()), (NEGLIGIBLE - 1.0, 1.0 - NEGLIGIBLE), |s| {
+        let argument = Argument::at_logit(s, a, b);
+        let Areas { ln_density, ln_below, .. } = argument.areas();
+        Point { ln_area: ln_below, slope: (ln_density - ln_below).exp(), ln_density_slope: argument.surplus }
+    })
+}
+
+/// The inverse of the first term of the power series, for the logarithm of an area.
+fn leading_logit(ln_p: f64, a: f64, b: f64) -> f64 {
+    (ln_p + a.ln() + ln_beta(a, b)) / a
+}
+
+/// The logit of the quantile as a function of the normal one, after Fisher and Cornish (Abramowitz & Stegun 26.5.22).
+fn normal_logit(p: f64, a: f64, b: f64) -> f64 {
+    let z = normal_critical(2.0 * p);
+    let (u, v) = (1.0 / (2.0 * a - 1.0), 1.0 / (2.0 * b - 1.0));
+    let h = 2.0 / (u + v);
+    let l = (z * z - 3.0) / 6.0;
+    let w = z * (h + l).max(0.0).sqrt() / h - (v - u) * (l + 5.0 / 6.0 - 2.0 / (3.0 * h));
+    (a / b).ln() - 2.0 * w
+}
+
+/// The logit of the quantile from that of −ln x, which for small `b` has nearly a gamma distribution with that parameter.
+fn gamma_logit(p: f64, a: f64, b: f64) -> f64 {
+    let ln_gamma_b = ln_gamma(b);
+    let tail = -p.ln() - ln_gamma_b;
+    // The first terms of the expansions of its upper and its lower tail.
+    let quantile = if tail > 1.0 {
+        tail + (b - 1.0) * tail.ln()
+    } else {
+        (((-p).ln_1p() + ln_gamma_b + b.ln()) / b).exp()
+    };
+    let minus_ln_x = quantile / (a + 0.5 * (b - 1.0));
+    -minus_ln_x - (-(-minus_ln_x).exp_m1()).ln()
+}
