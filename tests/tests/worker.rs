@@ -70,13 +70,13 @@ fn results_come_by_themselves_wherever_the_extension_is() {
         &mut client,
         "select count(*) > 0 from pg_inherits where inhparent = 'ab.event_other'::regclass",
     );
-    // Made anew, in another schema.
+    assert_eq!(worker(&mut client), pid, "it is the same process all the time");
+    // Made anew, in another schema. A process that is at work in that moment fails, and another one begins.
     client.batch_execute("drop extension pg_ab cascade; create schema elsewhere; create extension pg_ab schema elsewhere; set search_path = elsewhere").expect("another installation");
     client
         .batch_execute("select ab_create_metric('bought', 'buy'); select ab_create_experiment('e', primary_metric => 'bought'); select ab_start('e')")
         .expect("an experiment");
     assert_counted(&mut client, "ann");
-    assert_eq!(worker(&mut client), pid, "it is the same process all the time");
     // A database of the list that did not exist.
     cluster.create_database("later", None).expect("a database");
     let mut later = cluster.connect("later").expect("a connection");

@@ -13,6 +13,8 @@ const EXPERIMENTS: u32 = 100;
 /// A second of a busy day.
 const BATCH: u32 = 35_000;
 const BATCHES: usize = 15;
+/// Five minutes of a gateway.
+const OPEN_FOR: u32 = 300;
 const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "2GB"),
     ("max_wal_size", "16GB"),
@@ -39,7 +41,12 @@ fn main() -> anyhow::Result<()> {
     let mut open = cluster.connect("bench")?;
     open.batch_execute("begin; select ab_track('somebody', 'viewed')")?;
     fill(&mut client, 1)?;
-    let held = measure(&mut client, "and a transaction open that has written")?;
+    // What it does to those after it grows with how often rows are written meanwhile: no version of them can go.
+    for _ in 0..OPEN_FOR {
+        store(&mut client, BATCH / 10)?;
+        client.batch_execute("select ab_rollup()")?;
+    }
+    let held = measure(&mut client, &format!("a transaction open for {OPEN_FOR} roll-ups"))?;
     open.batch_execute("rollback")?;
     println!(
         "\nroll-up of {BATCH} events: {:.2} x, with the open transaction {:.2} x; ab_results: {:.2} x",
@@ -97,21 +104,12 @@ fn fill(client: &mut Client, millions: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seven in ten match nothing, two are exposures seen before, two in ten are of a metric.
+/// What a batch costs, and results after it.
 fn measure(client: &mut Client, what: &str) -> anyhow::Result<Cost> {
     client.batch_execute("checkpoint")?;
     let (mut rollup, mut results) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
-        client.batch_execute(&format!(
-            "insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value)
-             select x.workspace_id, format('user_%s', (random() * ({USERS} - 1))::integer), gen_random_uuid(), now(), 'custom',
-                case n % 10 when 0 then 'search' when 1 then 'payment' else 'viewed' end, n % 90
-             from generate_series(1, {BATCH} * 8 / 10) n cross join (select workspace_id from ab.workspace) x;
-             insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, experiment_id, variant)
-             select x.workspace_id, u.id, gen_random_uuid(), now(), 'exposure', 'exposure', x.experiment_id, ab_assign(u.id, x.experiment)
-             from (select n, format('user_%s', n) as id from (select (random() * ({USERS} - 1))::integer as n from generate_series(1, {BATCH} * 2 / 10)) r) u
-             join ab.experiment x on x.experiment = format('exp_%s', 1 + (u.n * 7) % {EXPERIMENTS})"
-        ))?;
+        store(client, BATCH)?;
         let begin = Instant::now();
         client.batch_execute("select ab_rollup()")?;
         rollup.push(begin.elapsed().as_secs_f64() * 1e3);
@@ -122,6 +120,20 @@ fn measure(client: &mut Client, what: &str) -> anyhow::Result<Cost> {
     let cost = Cost { rollup: median(rollup), results: median(results) };
     println!("{what:<42} roll-up {:>8.0} ms   ab_results {:>6.1} ms", cost.rollup, cost.results);
     Ok(cost)
+}
+/// Seven in ten match nothing, two are exposures seen before, two in ten are of a metric.
+fn store(client: &mut Client, events: u32) -> anyhow::Result<()> {
+    client.batch_execute(&format!(
+            "insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value)
+             select x.workspace_id, format('user_%s', (random() * ({USERS} - 1))::integer), gen_random_uuid(), now(), 'custom',
+                case n % 10 when 0 then 'search' when 1 then 'payment' else 'viewed' end, n % 90
+             from generate_series(1, {events} * 8 / 10) n cross join (select workspace_id from ab.workspace) x;
+             insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, experiment_id, variant)
+             select x.workspace_id, u.id, gen_random_uuid(), now(), 'exposure', 'exposure', x.experiment_id, ab_assign(u.id, x.experiment)
+             from (select n, format('user_%s', n) as id from (select (random() * ({USERS} - 1))::integer as n from generate_series(1, {events} * 2 / 10)) r) u
+             join ab.experiment x on x.experiment = format('exp_%s', 1 + (u.n * 7) % {EXPERIMENTS})"
+        ))?;
+    Ok(())
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
