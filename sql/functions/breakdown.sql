@@ -34,7 +34,7 @@ declare
     wanted constant integer := ab_internal.experiment_id(ab_breakdown.experiment);
     known text[];
 begin
-    select '{country,platform,device}'::text[] || x.dimensions into known from ab.experiment x where x.experiment_id = wanted;
+    select ab_internal.dimensions_with(x.dimensions) into known from ab.experiment x where x.experiment_id = wanted;
     if ab_breakdown.dimension is null or ab_breakdown.dimension <> all (known) then
         perform ab_internal.raise('dimension_not_found',
             format('experiment "%s" has no dimension "%s"', ab_breakdown.experiment, coalesce(left(ab_breakdown.dimension, 64), 'NULL')),

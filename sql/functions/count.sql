@@ -181,6 +181,17 @@ $$;
 
 comment on function ab_internal.property_number(jsonb, text) is 'a property as an amount, with 15 digits as every value has; NULL where it is no number';
 
+create or replace function ab_internal.dimensions_with(chosen text[])
+    returns text[]
+    language sql
+    immutable
+    parallel safe
+    as $$
+    select '{country,platform,device}'::text[] || chosen
+$$;
+
+comment on function ab_internal.dimensions_with(text[]) is 'the attributes that exposures record: those of every experiment, and those it chose';
+
 create or replace function ab_internal.event_dimensions(properties jsonb, chosen text[])
     returns jsonb
     language sql
@@ -188,7 +199,7 @@ create or replace function ab_internal.event_dimensions(properties jsonb, chosen
     parallel safe
     as $$
     select jsonb_object_agg(k.key, left(properties ->> k.key, 256))
-    from unnest('{country,platform,device}'::text[] || chosen) k (key)
+    from unnest(ab_internal.dimensions_with(chosen)) k (key)
     where jsonb_typeof(properties -> k.key) in ('string', 'number', 'boolean')
 $$;
 

@@ -134,7 +134,7 @@ declare
     awaited boolean;
     expired record;
     made_any boolean;
-    has_cursor boolean;
+    why_kept text;
 begin
     -- Not by an older snapshot, which would not see what is still to be counted.
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -183,7 +183,18 @@ begin
     from gone
     having count(*) > 0;
     select c.horizon, c.in_progress into counted_to, uncounted from ab_internal.rollup_cursor c;
-    has_cursor := found;
+    why_kept := case
+        -- Whoever made one holds up all who write into the overflow until the end of the transaction: not for as long as this takes.
+        when made_any then 'partitions had to be made first'
+        when not found
+            or exists (
+                select
+                from ab.event e
+                where e.event_time < now() - (select r.keep from ab.event_retention r where r.event_table = 'unit_metric')
+                    and (e.transaction_id >= counted_to or e.transaction_id = any (uncounted))
+            )
+        then 'ab_rollup() has not counted all events of that time yet'
+    end;
     for expired in
         select p.experiment_id, format('users of experiment "%s"', x.experiment) as whose
         from ab_internal.rollup_progress p
@@ -194,18 +205,8 @@ begin
             and p.stopped_at + coalesce((select max(d.window_end) from ab.experiment_metric m join ab.metric d using (metric_id) where m.experiment_id = p.experiment_id), '0') < now() - r.keep
         order by p.experiment_id
     loop
-        -- Whoever made one holds up all who write into the overflow until the end of the transaction: not for as long as this takes.
-        if made_any then
-            return query select 'kept', expired.whose, 'partitions had to be made first';
-            continue;
-        end if;
-        if not has_cursor or exists (
-            select
-            from ab.event e
-            where e.event_time < now() - (select r.keep from ab.event_retention r where r.event_table = 'unit_metric')
-                and (e.transaction_id >= counted_to or e.transaction_id = any (uncounted))
-        ) then
-            return query select 'kept', expired.whose, 'ab_rollup() has not counted all events of that time yet';
+        if why_kept is not null then
+            return query select 'kept', expired.whose, why_kept;
             continue;
         end if;
         begin

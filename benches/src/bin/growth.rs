@@ -3,24 +3,20 @@
 //!
 //! `make bench-growth`; `AB_GROWTH_EVENTS` is the larger number, in millions.
 
+#[path = "../population.rs"]
+mod population;
+
 use std::time::Instant;
 
 use ab_embedded::Cluster;
+use population::{EXPERIMENTS, SETTINGS, USERS};
 use postgres::Client;
 
-const USERS: u32 = 1_000_000;
-const EXPERIMENTS: u32 = 100;
 /// A second of a busy day.
 const BATCH: u32 = 35_000;
 const BATCHES: usize = 15;
 /// Five minutes of a gateway.
 const OPEN_FOR: u32 = 300;
-const SETTINGS: &[(&str, &str)] = &[
-    ("shared_buffers", "2GB"),
-    ("max_wal_size", "16GB"),
-    ("checkpoint_timeout", "30min"),
-    ("wal_compression", "lz4"),
-];
 
 fn main() -> anyhow::Result<()> {
     let millions: u32 =
@@ -64,23 +60,7 @@ struct Cost {
 }
 
 fn prepare(client: &mut Client) -> anyhow::Result<()> {
-    println!("preparing {EXPERIMENTS} experiments with {USERS} users in three each");
-    client.batch_execute("create extension pg_ab")?;
-    client.batch_execute(&format!(
-        "select ab_create_metric('orders', 'purchase'), ab_create_metric('revenue', 'payment', 'sum'), ab_create_metric('searches', 'search', 'count');
-         select ab_create_experiment('exp_' || n, primary_metric => 'orders') from generate_series(1, {EXPERIMENTS}) n;
-         select ab_add_metric('exp_' || n, m) from generate_series(1, {EXPERIMENTS}) n, unnest('{{revenue,searches}}'::text[]) m;
-         update ab.experiment set status = 'running'"
-    ))?;
-    client.batch_execute("select ab_rollup()")?;
-    client.batch_execute(&format!(
-        "insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, experiment_id, variant)
-         select x.workspace_id, u.id, gen_random_uuid(), now() - interval '10 minutes', 'exposure', 'exposure', x.experiment_id, ab_assign(u.id, x.experiment)
-         from (select n, format('user_%s', n) as id from generate_series(0, {USERS} - 1) n) u
-         cross join generate_series(0, 2) k
-         join ab.experiment x on x.experiment = format('exp_%s', 1 + (u.n * 7 + k * 33) % {EXPERIMENTS})"
-    ))?;
-    client.batch_execute("select ab_rollup()")?;
+    population::make(client)?;
     // Every user has every metric beforehand, so that what grows is the events and nothing else.
     client.batch_execute(&format!(
         "insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value)
@@ -121,18 +101,19 @@ fn measure(client: &mut Client, what: &str) -> anyhow::Result<Cost> {
     println!("{what:<42} roll-up {:>8.0} ms   ab_results {:>6.1} ms", cost.rollup, cost.results);
     Ok(cost)
 }
-/// Seven in ten match nothing, two are exposures seen before, two in ten are of a metric.
+
+/// Two in ten are exposures seen before; of the rest, two in ten are of a metric.
 fn store(client: &mut Client, events: u32) -> anyhow::Result<()> {
     client.batch_execute(&format!(
-            "insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value)
-             select x.workspace_id, format('user_%s', (random() * ({USERS} - 1))::integer), gen_random_uuid(), now(), 'custom',
-                case n % 10 when 0 then 'search' when 1 then 'payment' else 'viewed' end, n % 90
-             from generate_series(1, {events} * 8 / 10) n cross join (select workspace_id from ab.workspace) x;
-             insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, experiment_id, variant)
-             select x.workspace_id, u.id, gen_random_uuid(), now(), 'exposure', 'exposure', x.experiment_id, ab_assign(u.id, x.experiment)
-             from (select n, format('user_%s', n) as id from (select (random() * ({USERS} - 1))::integer as n from generate_series(1, {events} * 2 / 10)) r) u
-             join ab.experiment x on x.experiment = format('exp_%s', 1 + (u.n * 7) % {EXPERIMENTS})"
-        ))?;
+        "insert into ab.event_other (workspace_id, user_id, event_id, event_time, event_type, event_name, value)
+         select x.workspace_id, format('user_%s', (random() * ({USERS} - 1))::integer), gen_random_uuid(), now(), 'custom',
+            case n % 10 when 0 then 'search' when 1 then 'payment' else 'viewed' end, n % 90
+         from generate_series(1, {events} * 8 / 10) n cross join (select workspace_id from ab.workspace) x;
+         insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, experiment_id, variant)
+         select x.workspace_id, u.id, gen_random_uuid(), now(), 'exposure', 'exposure', x.experiment_id, ab_assign(u.id, x.experiment)
+         from (select n, format('user_%s', n) as id from (select (random() * ({USERS} - 1))::integer as n from generate_series(1, {events} * 2 / 10)) r) u
+         join ab.experiment x on x.experiment = format('exp_%s', 1 + (u.n * 7) % {EXPERIMENTS})"
+    ))?;
     Ok(())
 }
 

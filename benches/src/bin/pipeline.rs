@@ -4,6 +4,9 @@
 //! users are exposed in three of them each, each experiment has three metrics; a fifth of the events are exposures and
 //! a fifth match a metric, which counts in three experiments.
 
+#[path = "../population.rs"]
+mod population;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -14,21 +17,12 @@ use std::time::{Duration, Instant};
 use ab_core::bucket::bucket;
 use ab_embedded::{Cluster, Gateway};
 use anyhow::{Context, ensure};
+use population::{EXPERIMENTS, SETTINGS, USERS};
 use postgres::Client;
 use tokio::time::sleep_until;
 
-const USERS: u32 = 1_000_000;
-const EXPERIMENTS: u32 = 100;
 const BATCH: u64 = 100;
 const SENDERS: u64 = 24;
-/// What a machine of this size would be given; all that makes a commit durable is left on.
-const SETTINGS: &[(&str, &str)] = &[
-    ("shared_buffers", "2GB"),
-    ("max_wal_size", "16GB"),
-    ("checkpoint_timeout", "15min"),
-    ("wal_compression", "lz4"),
-    ("wal_buffers", "64MB"),
-];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -40,7 +34,6 @@ fn main() -> anyhow::Result<()> {
     let cluster = Cluster::throwaway_with(SETTINGS)?;
     cluster.create_database("bench", None)?;
     let mut client = cluster.connect("bench")?;
-    client.batch_execute("create extension pg_ab")?;
     for setting in ["fsync", "synchronous_commit"] {
         let value: String = client.query_one(&format!("show {setting}"), &[])?.get(0);
         println!("{setting} = {value}");
@@ -88,23 +81,9 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Experiments, metrics, and the exposures of everybody.
+/// Everybody and everything, as it is some hours after a start.
 fn prepare(client: &mut Client) -> anyhow::Result<()> {
-    println!("preparing {EXPERIMENTS} experiments with {USERS} users in three each");
-    client.batch_execute(&format!(
-        "select ab_create_metric('orders', 'purchase'), ab_create_metric('revenue', 'payment', 'sum'), ab_create_metric('searches', 'search', 'count');
-         select ab_create_experiment('exp_' || n, primary_metric => 'orders') from generate_series(1, {EXPERIMENTS}) n;
-         select ab_add_metric('exp_' || n, m) from generate_series(1, {EXPERIMENTS}) n, unnest('{{revenue,searches}}'::text[]) m;
-         update ab.experiment set status = 'running';
-         select ab_rollup();
-         insert into ab.event_exposure (workspace_id, user_id, event_id, event_time, event_type, event_name, experiment_id, variant)
-         select x.workspace_id, u.id, gen_random_uuid(), now() - interval '10 minutes', 'exposure', 'exposure', x.experiment_id, ab_assign(u.id, x.experiment)
-         from (select n, format('user_%s', n) as id from generate_series(0, {USERS} - 1) n) u
-         cross join generate_series(0, 2) k
-         join ab.experiment x on x.experiment = format('exp_%s', 1 + (u.n * 7 + k * 33) % {EXPERIMENTS})"
-    ))?;
-    // In a transaction of its own: a roll-up leaves to the next one what its own transaction wrote.
-    client.batch_execute("select ab_rollup()")?;
+    population::make(client)?;
     client.batch_execute("vacuum analyze")?;
     // Due each hour, and not in these minutes; said here, because a run does not show it.
     let began = Instant::now();
