@@ -57,7 +57,7 @@ impl InvalidArgument {
     }
 
     /// An array that is not as long as the one it goes with.
-    fn length(argument: &'static str, length: usize, other: &str, expected: usize) -> InvalidArgument {
+    pub fn length(argument: &'static str, length: usize, other: &str, expected: usize) -> InvalidArgument {
         let requirement = format!("of the length of {other}, {expected}");
         InvalidArgument::new(argument, length, &requirement)
     }

@@ -1,287 +1,146 @@
 //! The engine's statistics as SQL functions: sufficient statistics in, one row out.
 //!
-//! A NULL where a number must be is no mistake in a query over many experiments: the row then holds NULLs and the note
-//! `null_input`. Numbers that no data can have are an error.
+//! A NULL where a number must be, in an array too, is no mistake in a query over many experiments: the row then holds
+//! NULLs and the note `null_input`. Numbers that no data can have are an error.
+//!
+//! What all of them share is [`statistic!`]; the modules say, by subject, which figure goes to which column.
 
-use ab_core::statistics::comparison::{self, Arm, Kind};
-use ab_core::statistics::mean::{Sample, mean_interval, welch_test};
-use ab_core::statistics::proportion::{Proportion, proportion_interval, proportion_test};
-use ab_core::statistics::{Alternative, Interval, InvalidArgument};
+mod covariate;
+mod design;
+mod effect;
+mod mean;
+mod multiplicity;
+mod proportion;
+mod rank;
+mod result;
+mod sample_ratio;
+
+use ab_core::statistics::mean::Sample;
+use ab_core::statistics::{InvalidArgument, Note};
 use ab_core::{Code, Error};
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::prelude::*;
 
 use crate::error::report;
 
 const NULL_INPUT: &str = "null_input";
-/// The level of every result of an experiment.
-const ALPHA: f64 = 0.05;
 
 fn refuse(invalid: InvalidArgument) -> ErrorReport {
     report(Error::new(Code::InvalidArgument, invalid.message, format!("correct {}", invalid.argument)))
 }
 
-fn kind_of(kind: &str) -> Kind {
-    if kind == "conversion" { Kind::Conversion } else { Kind::Mean }
+/// What an argument is once nothing is missing of it.
+trait Argument: Sized {
+    /// How SQL hands it over.
+    type Given;
+
+    /// `None` where it must be known and is NULL, or an element of it is.
+    fn complete(given: Self::Given) -> Option<Self>;
 }
 
-/// The 95 % interval of an arm's own mean.
-#[pg_extern]
-#[expect(clippy::type_complexity, reason = "the shape of a SQL function")]
-fn interval_of(
-    kind: &str,
-    units: i64,
-    conversions: i64,
-    mean: Option<f64>,
-    variance: Option<f64>,
-) -> Result<TableIterator<'static, (name!(ci_low, Option<f64>), name!(ci_high, Option<f64>))>, ErrorReport> {
-    let arm = arm(units, conversions, mean, variance);
-    let interval = comparison::own_interval(kind_of(kind), &arm, ALPHA).map_err(refuse)?;
-    Ok(TableIterator::once((interval.low, interval.high)))
-}
+macro_rules! required {
+    ($($kind:ty),+) => {
+        $(impl Argument for $kind {
+            type Given = Option<$kind>;
 
-/// An arm against control at alpha 0.05.
-#[pg_extern]
-#[expect(clippy::too_many_arguments, clippy::type_complexity, reason = "the shape of a SQL function")]
-fn compare_to_control(
-    kind: &str,
-    control_units: i64,
-    control_conversions: i64,
-    control_mean: Option<f64>,
-    control_variance: Option<f64>,
-    units: i64,
-    conversions: i64,
-    mean: Option<f64>,
-    variance: Option<f64>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(diff, Option<f64>),
-            name!(diff_low, Option<f64>),
-            name!(diff_high, Option<f64>),
-            name!(lift, Option<f64>),
-            name!(lift_low, Option<f64>),
-            name!(lift_high, Option<f64>),
-            name!(p_value, Option<f64>),
-            name!(significant, Option<bool>),
-            name!(note, Option<&'static str>),
-        ),
-    >,
-    ErrorReport,
-> {
-    let control = arm(control_units, control_conversions, control_mean, control_variance);
-    let treatment = arm(units, conversions, mean, variance);
-    let found = comparison::compare(kind_of(kind), &control, &treatment, ALPHA).map_err(refuse)?;
-    Ok(TableIterator::once((
-        found.diff,
-        found.diff_low,
-        found.diff_high,
-        found.lift,
-        found.lift_low,
-        found.lift_high,
-        found.p_value,
-        found.significant,
-        found.note.map(|note| note.as_str()),
-    )))
-}
-
-/// What does not exist yet, as the mean of nobody, is not read by the engine.
-fn arm(units: i64, conversions: i64, mean: Option<f64>, variance: Option<f64>) -> Arm {
-    Arm { units, conversions, mean: mean.unwrap_or(0.0), variance: variance.unwrap_or(0.0) }
-}
-
-/// Welch's t test.
-#[pg_extern]
-#[expect(clippy::too_many_arguments, clippy::type_complexity, reason = "the shape of a SQL function")]
-fn ab_ttest(
-    n1: Option<i64>,
-    mean1: Option<f64>,
-    var1: Option<f64>,
-    n2: Option<i64>,
-    mean2: Option<f64>,
-    var2: Option<f64>,
-    alpha: Option<f64>,
-    alternative: Option<&str>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(diff, Option<f64>),
-            name!(se, Option<f64>),
-            name!(statistic, Option<f64>),
-            name!(df, Option<f64>),
-            name!(p_value, Option<f64>),
-            name!(ci_low, Option<f64>),
-            name!(ci_high, Option<f64>),
-            name!(lift, Option<f64>),
-            name!(lift_low, Option<f64>),
-            name!(lift_high, Option<f64>),
-            name!(method, &'static str),
-            name!(note, Option<&'static str>),
-        ),
-    >,
-    ErrorReport,
-> {
-    const METHOD: &str = "welch_t";
-    let (
-        Some(n1),
-        Some(mean1),
-        Some(var1),
-        Some(n2),
-        Some(mean2),
-        Some(var2),
-        Some(alpha),
-        Some(alternative),
-    ) = (n1, mean1, var1, n2, mean2, var2, alpha, alternative)
-    else {
-        return Ok(TableIterator::once((
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            METHOD,
-            Some(NULL_INPUT),
-        )));
+            fn complete(given: Option<$kind>) -> Option<$kind> {
+                given
+            }
+        })+
     };
-    let alternative: Alternative = alternative.parse().map_err(refuse)?;
-    let control = Sample { n: n1, mean: mean1, variance: var1 };
-    let treatment = Sample { n: n2, mean: mean2, variance: var2 };
-    let test = welch_test(control, treatment, alpha, alternative).map_err(refuse)?;
-    Ok(TableIterator::once((
-        test.diff,
-        test.standard_error,
-        test.statistic,
-        test.degrees_of_freedom,
-        test.p_value,
-        test.low,
-        test.high,
-        test.lift.lift,
-        test.lift.low,
-        test.lift.high,
-        METHOD,
-        test.note.map(|note| note.as_str()),
-    )))
 }
 
-/// The pooled two-proportion z-test.
-#[pg_extern]
-#[expect(clippy::type_complexity, reason = "the shape of a SQL function")]
-fn ab_ztest(
-    n1: Option<i64>,
-    x1: Option<i64>,
-    n2: Option<i64>,
-    x2: Option<i64>,
-    alpha: Option<f64>,
-    alternative: Option<&str>,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(p1, Option<f64>),
-            name!(p2, Option<f64>),
-            name!(diff, Option<f64>),
-            name!(statistic, Option<f64>),
-            name!(p_value, Option<f64>),
-            name!(ci_low, Option<f64>),
-            name!(ci_high, Option<f64>),
-            name!(lift, Option<f64>),
-            name!(lift_low, Option<f64>),
-            name!(lift_high, Option<f64>),
-            name!(method, &'static str),
-            name!(note, Option<&'static str>),
-        ),
-    >,
-    ErrorReport,
-> {
-    const METHOD: &str = "pooled_z";
-    let (Some(n1), Some(x1), Some(n2), Some(x2), Some(alpha), Some(alternative)) =
-        (n1, x1, n2, x2, alpha, alternative)
-    else {
-        return Ok(TableIterator::once((
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            METHOD,
-            Some(NULL_INPUT),
-        )));
-    };
-    let alternative: Alternative = alternative.parse().map_err(refuse)?;
-    let control = Proportion { n: n1, conversions: x1 };
-    let treatment = Proportion { n: n2, conversions: x2 };
-    let test = proportion_test(control, treatment, alpha, alternative).map_err(refuse)?;
-    Ok(TableIterator::once((
-        test.control_rate,
-        test.treatment_rate,
-        test.diff,
-        test.statistic,
-        test.p_value,
-        test.low,
-        test.high,
-        test.lift.lift,
-        test.lift.low,
-        test.lift.high,
-        METHOD,
-        test.note.map(|note| note.as_str()),
-    )))
+required!(bool, i32, i64, f64);
+
+impl<'a> Argument for &'a str {
+    type Given = Option<&'a str>;
+
+    fn complete(given: Option<&'a str>) -> Option<&'a str> {
+        given
+    }
 }
 
-type IntervalRow = TableIterator<
-    'static,
+impl<T> Argument for Vec<T> {
+    type Given = Option<Vec<Option<T>>>;
+
+    fn complete(given: Option<Vec<Option<T>>>) -> Option<Vec<T>> {
+        given?.into_iter().collect()
+    }
+}
+
+/// One that NULL is a value of.
+impl<T> Argument for Option<T> {
+    type Given = Option<T>;
+
+    fn complete(given: Option<T>) -> Option<Option<T>> {
+        Some(given)
+    }
+}
+
+/// A row but for the shape of its columns: the method's name, why a figure is missing, and the figures.
+type Found<Columns> = Result<(&'static str, Option<Note>, Columns), InvalidArgument>;
+
+/// Declares a SQL function of one row: its arguments, its columns without `method` and `note`, which every table ends
+/// with, and a body that gives the method, the note and the columns in that order.
+macro_rules! statistic {
     (
-        name!(estimate, Option<f64>),
-        name!(ci_low, Option<f64>),
-        name!(ci_high, Option<f64>),
-        name!(method, &'static str),
-        name!(note, Option<&'static str>),
-    ),
->;
-
-fn interval_row(interval: Option<Interval>, method: &'static str) -> IntervalRow {
-    TableIterator::once(match interval {
-        None => (None, None, None, method, Some(NULL_INPUT)),
-        Some(found) => (found.estimate, found.low, found.high, method, found.note.map(|note| note.as_str())),
-    })
+        $(#[$documentation:meta])*
+        $name:ident($($argument:ident: $kind:ty),+ $(,)?) -> ($($column:ident: $value:ty),+ $(,)?) $body:block
+    ) => {
+        $(#[$documentation])*
+        #[pgrx::pg_extern]
+        #[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "the shape of a SQL function")]
+        fn $name(
+            $($argument: <$kind as $crate::statistics::Argument>::Given),+
+        ) -> Result<
+            pgrx::iter::TableIterator<
+                'static,
+                ($(Option<$value>,)+ Option<&'static str>, Option<&'static str>),
+            >,
+            pgrx::pg_sys::panic::ErrorReport,
+        > {
+            let ($(Some($argument),)+) =
+                ($(<$kind as $crate::statistics::Argument>::complete($argument),)+)
+            else {
+                return Ok(pgrx::iter::TableIterator::once((
+                    $(None::<$value>,)+
+                    None,
+                    Some($crate::statistics::NULL_INPUT),
+                )));
+            };
+            let find = || -> $crate::statistics::Found<($(Option<$value>,)+)> { $body };
+            let (method, note, ($($column,)+)) = find().map_err($crate::statistics::refuse)?;
+            let note = note.map(|note| note.as_str());
+            Ok(pgrx::iter::TableIterator::once(($($column,)+ Some(method), note)))
+        }
+    };
 }
 
-/// The share x of n with its Wilson interval.
-#[pg_extern]
-fn ab_proportion_ci(x: Option<i64>, n: Option<i64>, alpha: Option<f64>) -> Result<IntervalRow, ErrorReport> {
-    let interval = match (x, n, alpha) {
-        (Some(x), Some(n), Some(alpha)) => {
-            Some(proportion_interval(Proportion { n, conversions: x }, alpha).map_err(refuse)?)
-        }
-        _ => None,
-    };
-    Ok(interval_row(interval, "wilson"))
+use statistic;
+
+/// Refuses an array that is not as long as the first of those it goes with.
+fn check_length(
+    name: &'static str,
+    length: usize,
+    first: &str,
+    expected: usize,
+) -> Result<(), InvalidArgument> {
+    if length == expected { Ok(()) } else { Err(InvalidArgument::length(name, length, first, expected)) }
 }
 
-/// A mean with its t interval.
-#[pg_extern]
-fn ab_mean_ci(
-    n: Option<i64>,
-    mean: Option<f64>,
-    var: Option<f64>,
-    alpha: Option<f64>,
-) -> Result<IntervalRow, ErrorReport> {
-    let interval = match (n, mean, var, alpha) {
-        (Some(n), Some(mean), Some(variance), Some(alpha)) => {
-            Some(mean_interval(Sample { n, mean, variance }, alpha).map_err(refuse)?)
-        }
-        _ => None,
-    };
-    Ok(interval_row(interval, "t"))
+/// Users, means and variances of several arms or strata, which SQL gives as an array each; `names` are theirs.
+fn samples(
+    names: [&'static str; 3],
+    n: &[i64],
+    mean: &[f64],
+    variance: &[f64],
+) -> Result<Vec<Sample>, InvalidArgument> {
+    check_length(names[1], mean.len(), names[0], n.len())?;
+    check_length(names[2], variance.len(), names[0], n.len())?;
+    let rows = n.iter().zip(mean).zip(variance);
+    Ok(rows.map(|((&n, &mean), &variance)| Sample { n, mean, variance }).collect())
+}
+
+/// Degrees of freedom and days are counted over an array, which never has more elements than an `integer` counts.
+fn integer(count: Option<i64>) -> Option<i32> {
+    count.and_then(|count| i32::try_from(count).ok())
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ab_tests::{Database, one, sql_error};
 use postgres::Client;
 
-const PURE: &str = "ab_bucket ab_mean_ci ab_proportion_ci ab_ttest ab_ztest";
+const PURE: &str = "ab_adjust_pvalues ab_adjust_pvalues_table ab_bucket ab_chi2 ab_cuped ab_cuped_theta ab_fisher ab_heterogeneity \
+    ab_interaction ab_lift_ci ab_mannwhitney ab_mde ab_mean_ci ab_noninferiority ab_poststratify ab_power ab_project \
+    ab_proportion_ci ab_quantile_ci ab_ratio_test ab_runtime ab_sample_size ab_sample_size_prop ab_srm ab_srm_phases \
+    ab_srm_sequential ab_ttest ab_ztest";
 
 fn run(client: &mut Client, statements: &str) {
     client.batch_execute(statements).expect(statements);
