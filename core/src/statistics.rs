@@ -35,6 +35,7 @@ pub mod quantile;
 pub mod rank_sum;
 pub mod ratio;
 pub mod sample_ratio;
+pub mod sequential;
 pub mod stratification;
 pub mod winsorisation;
 
@@ -99,6 +100,8 @@ pub enum Note {
     ZeroWeightArm,
     /// An expected count is below five: the normal approximation behind the p-value is rough.
     SmallCounts,
+    /// Too few users yet for a sequential test's normal approximation.
+    BurnIn,
     /// The figures leave the range of a double.
     Overflow,
 }
@@ -121,6 +124,7 @@ impl Note {
             Note::ZeroMargin => "zero_margin",
             Note::ZeroWeightArm => "zero_weight_arm_has_users",
             Note::SmallCounts => "small_counts",
+            Note::BurnIn => "burn_in",
             Note::Overflow => "overflow",
         }
     }

@@ -42,6 +42,7 @@ mod proportion;
 mod quantile;
 mod rank_sum;
 mod sample_ratio;
+mod sequential;
 mod winsorisation;
 
 fn number(case: &Value, name: &str) -> f64 {
