@@ -21,6 +21,7 @@ pub mod covariate;
 pub mod distribution;
 pub mod factorial;
 pub mod fisher;
+pub mod group_sequential;
 pub mod heterogeneity;
 pub mod interaction;
 pub mod lift;

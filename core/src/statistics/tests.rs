@@ -35,6 +35,7 @@ mod covariate;
 mod effects;
 mod fisher;
 mod gold;
+mod group_sequential;
 mod lift;
 mod multiplicity;
 mod power;
