@@ -21,6 +21,7 @@ pub mod covariate;
 pub mod distribution;
 pub mod factorial;
 pub mod fisher;
+pub mod group_sequential;
 pub mod heterogeneity;
 pub mod interaction;
 pub mod lift;
@@ -35,6 +36,7 @@ pub mod quantile;
 pub mod rank_sum;
 pub mod ratio;
 pub mod sample_ratio;
+pub mod sequential;
 pub mod stratification;
 pub mod winsorisation;
 
@@ -99,6 +101,8 @@ pub enum Note {
     ZeroWeightArm,
     /// An expected count is below five: the normal approximation behind the p-value is rough.
     SmallCounts,
+    /// Too few users yet for a sequential test's normal approximation.
+    BurnIn,
     /// The figures leave the range of a double.
     Overflow,
 }
@@ -121,6 +125,7 @@ impl Note {
             Note::ZeroMargin => "zero_margin",
             Note::ZeroWeightArm => "zero_weight_arm_has_users",
             Note::SmallCounts => "small_counts",
+            Note::BurnIn => "burn_in",
             Note::Overflow => "overflow",
         }
     }

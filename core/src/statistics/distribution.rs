@@ -41,3 +41,4 @@ pub use normal::{
     normal_two_sided,
 };
 pub use student::{student_cdf, student_critical, student_quantile, student_survival, student_two_sided};
+pub(super) use tail_integral::RULE as LEGENDRE;

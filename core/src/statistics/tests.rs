@@ -35,6 +35,7 @@ mod covariate;
 mod effects;
 mod fisher;
 mod gold;
+mod group_sequential;
 mod lift;
 mod multiplicity;
 mod power;
@@ -42,6 +43,7 @@ mod proportion;
 mod quantile;
 mod rank_sum;
 mod sample_ratio;
+mod sequential;
 mod winsorisation;
 
 fn number(case: &Value, name: &str) -> f64 {

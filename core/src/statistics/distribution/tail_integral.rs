@@ -14,7 +14,7 @@ const END: f64 = 39.0;
 const STEPS: u32 = 20;
 
 /// Nodes and weights of the Gauss–Legendre rule of order 32 on [−1, 1], one of each pair (Abramowitz & Stegun 25.4.30).
-const RULE: [(f64, f64); 16] = [
+pub(in crate::statistics) const RULE: [(f64, f64); 16] = [
     (0.04830766568773832, 0.0965400885147278),
     (0.1444719615827965, 0.09563872007927486),
     (0.23928736225213706, 0.09384439908080457),
