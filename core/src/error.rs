@@ -70,6 +70,8 @@ codes! {
     PrerequisiteCycle = "prerequisite_cycle" => InvalidArgument,
     /// A list of dated steps is not one, or out of order.
     InvalidSchedule = "invalid_schedule" => InvalidArgument,
+    /// Settings of an analysis are unknown, out of range or do not fit each other.
+    InvalidAnalysis = "invalid_analysis" => InvalidArgument,
     /// New weights do not fit the variants.
     InvalidWeights = "invalid_weights" => InvalidArgument,
     /// A flag's value, rules or kind do not fit each other.

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod allocation;
-pub mod bandit;
+pub mod analysis;
 pub mod bot;
 pub mod bucket;
 pub mod context;

@@ -14,6 +14,8 @@
 //! * The open end of a one-sided interval is infinite.
 //! * p-values come from survival functions and stay exact down to about 10⁻³⁰⁰; below that they are 0.
 
+pub mod bandit;
+pub mod bayes;
 pub mod chi_square;
 pub mod comparison;
 pub mod contrast;
@@ -26,17 +28,22 @@ pub mod heterogeneity;
 pub mod interaction;
 pub mod lift;
 pub mod mean;
+pub mod moments;
 pub mod multiplicity;
 pub mod noninferiority;
 pub mod novelty;
 pub mod power;
 pub mod projection;
 pub mod proportion;
+mod quadrature;
 pub mod quantile;
 pub mod rank_sum;
 pub mod ratio;
+pub mod recommendation;
 pub mod sample_ratio;
 pub mod sequential;
+pub mod simulation;
+pub mod sketch;
 pub mod stratification;
 pub mod winsorisation;
 
@@ -54,7 +61,8 @@ pub struct InvalidArgument {
 }
 
 impl InvalidArgument {
-    fn new(argument: &'static str, value: impl fmt::Display, requirement: &str) -> InvalidArgument {
+    /// An argument that is not what `requirement` says it must be.
+    pub fn new(argument: &'static str, value: impl fmt::Display, requirement: &str) -> InvalidArgument {
         InvalidArgument { argument, message: format!("{argument} must be {requirement}, not {value}") }
     }
 
@@ -87,7 +95,7 @@ pub enum Note {
     DenominatorNearZero,
     /// The covariate does not vary: there was nothing to adjust by.
     NoCovariate,
-    /// Strata with too few users in an arm were put together.
+    /// Strata or periods with too few users in an arm were put together.
     StrataMerged,
     /// A bound's rank is beyond the first or last value, which stands in for it.
     RankAtEdge,
@@ -101,8 +109,14 @@ pub enum Note {
     ZeroWeightArm,
     /// An expected count is below five: the normal approximation behind the p-value is rough.
     SmallCounts,
-    /// Too few users yet for a sequential test's normal approximation.
+    /// Too few users, or too few conversions, for a first look or a first decision.
     BurnIn,
+    /// A test made for one look was looked at several times: it finds more than it promises.
+    Peeking,
+    /// Fewer than two past experiments.
+    TooFewTests,
+    /// So few past experiments that what they say of effects is rough.
+    FewTests,
     /// The figures leave the range of a double.
     Overflow,
 }
@@ -126,6 +140,9 @@ impl Note {
             Note::ZeroWeightArm => "zero_weight_arm_has_users",
             Note::SmallCounts => "small_counts",
             Note::BurnIn => "burn_in",
+            Note::Peeking => "peeking",
+            Note::TooFewTests => "too_few_tests",
+            Note::FewTests => "few_tests",
             Note::Overflow => "overflow",
         }
     }
@@ -223,11 +240,19 @@ pub struct Interval {
     pub note: Option<Note>,
 }
 
-fn check_alpha(alpha: f64) -> Result<(), InvalidArgument> {
+/// Refuses an error rate that is none.
+///
+/// # Errors
+/// [`InvalidArgument`] naming `alpha` unless it is strictly between 0 and 1.
+pub fn check_alpha(alpha: f64) -> Result<(), InvalidArgument> {
     check_probability("alpha", alpha)
 }
 
-fn check_probability(argument: &'static str, probability: f64) -> Result<(), InvalidArgument> {
+/// Refuses what is no probability, or one that is certain.
+///
+/// # Errors
+/// [`InvalidArgument`] naming `argument` unless it is strictly between 0 and 1.
+pub fn check_probability(argument: &'static str, probability: f64) -> Result<(), InvalidArgument> {
     if probability > 0.0 && probability < 1.0 {
         Ok(())
     } else {

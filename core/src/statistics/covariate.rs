@@ -65,7 +65,8 @@ impl CovariateSample {
         check_covariance(covariance, self.covariance, self.variance, self.covariate_variance)
     }
 
-    fn outcome(&self) -> Sample {
+    /// Y alone.
+    pub fn outcome(&self) -> Sample {
         Sample { n: self.n, mean: self.mean, variance: self.variance }
     }
 

@@ -31,6 +31,7 @@ mod saddle_point;
 mod student;
 mod tail_integral;
 
+pub(super) use beta::{LogAreas, Share, ln_beta_areas, ln_beta_logit_density};
 pub use beta::{beta_cdf, beta_quantile, beta_survival, ln_beta, ln_beta_density};
 pub use binomial::{binomial_cdf, binomial_survival, ln_binomial_mass, ln_hypergeometric_mass};
 pub use chi_square::{chi_square_cdf, chi_square_quantile_upper, chi_square_survival};
@@ -40,5 +41,6 @@ pub use normal::{
     ln_normal_survival, normal_cdf, normal_critical, normal_density, normal_quantile, normal_survival,
     normal_two_sided,
 };
+pub(super) use quantile::{Point, quantile};
 pub use student::{student_cdf, student_critical, student_quantile, student_survival, student_two_sided};
 pub(super) use tail_integral::RULE as LEGENDRE;

@@ -60,16 +60,27 @@ pub fn quantile(sorted: &[f64], q: f64) -> Result<Option<f64>, InvalidArgument> 
 pub fn quantile_interval(sorted: &[f64], q: f64, alpha: f64) -> Result<QuantileInterval, InvalidArgument> {
     check_alpha(alpha)?;
     let estimate = quantile(sorted, q)?;
-    let n = sorted.len() as f64;
+    Ok(between_ranks(sorted.len() as f64, q, alpha, estimate, |lower, upper| {
+        (sorted[lower as usize - 1], sorted[upper as usize - 1])
+    }))
+}
+
+/// The interval whose bounds `at` gives for two ranks from 1 to `n`, as [`quantile_interval`] tells.
+pub(super) fn between_ranks(
+    n: f64,
+    q: f64,
+    alpha: f64,
+    estimate: Option<f64>,
+    at: impl Fn(f64, f64) -> (f64, f64),
+) -> QuantileInterval {
     if n < (4.0 * q / (1.0 - q)).max(4.0 * (1.0 - q) / q) || estimate.is_none() {
         let note = Some(Note::TooFewUnits);
-        return Ok(QuantileInterval { estimate, low: None, high: None, standard_error: None, note });
+        return QuantileInterval { estimate, low: None, high: None, standard_error: None, note };
     }
     let z = normal_critical(alpha);
     let half = z * (n * q * (1.0 - q)).sqrt();
     let (lower, upper) = ((n * q - half).floor(), (n * q + half).ceil() + 1.0);
-    let at = |rank: f64| sorted[rank.clamp(1.0, n) as usize - 1];
-    let (low, high) = (at(lower), at(upper));
+    let (low, high) = at(lower.clamp(1.0, n), upper.clamp(1.0, n));
     let standard_error = (high - low) / (2.0 * z);
     let note = if standard_error == 0.0 {
         Some(Note::ZeroVariance)
@@ -79,7 +90,7 @@ pub fn quantile_interval(sorted: &[f64], q: f64, alpha: f64) -> Result<QuantileI
         (lower < 1.0 || upper > n).then_some(Note::RankAtEdge)
     };
     let standard_error = Some(standard_error).filter(|error| *error > 0.0 && error.is_finite());
-    Ok(QuantileInterval { estimate, low: Some(low), high: Some(high), standard_error, note })
+    QuantileInterval { estimate, low: Some(low), high: Some(high), standard_error, note }
 }
 
 /// Compares a quantile of two arms by the normal distribution, from the arms' estimates and standard errors.

@@ -5,12 +5,14 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use super::comparison::{Arm, Comparison, Kind, compare, own_interval};
+use super::bayes::Prior;
+use super::comparison::{Arm, Effect, Kind, Mode, Row, Settings, compare_arms};
 use super::distribution::{
     normal_critical, normal_survival, normal_two_sided, student_critical, student_survival, student_two_sided,
 };
 use super::lift::{Estimate, Lift};
 use super::mean::{Sample, WelchTest, mean_interval, welch_test};
+use super::noninferiority::Guardrail;
 use super::proportion::{Proportion, ProportionTest, proportion_interval, proportion_test};
 use super::{Alternative, InvalidArgument, Note};
 
@@ -30,13 +32,17 @@ macro_rules! columns {
     ($result:expr, $($field:ident),+ $(,)?) => { &[$((stringify!($field), $result.$field)),+] };
 }
 
+mod bandit;
+mod bayes;
 mod chi_square;
+mod comparisons;
 mod covariate;
 mod effects;
 mod fisher;
 mod gold;
 mod group_sequential;
 mod lift;
+mod moments;
 mod multiplicity;
 mod power;
 mod proportion;
@@ -44,6 +50,7 @@ mod quantile;
 mod rank_sum;
 mod sample_ratio;
 mod sequential;
+mod sketch;
 mod winsorisation;
 
 fn number(case: &Value, name: &str) -> f64 {
@@ -216,16 +223,29 @@ fn fieller_matches_the_reference() {
     }
 }
 
-fn comparison_columns(found: &Comparison) -> [(&'static str, Option<f64>); 7] {
+fn effect_columns(found: &Effect) -> [(&'static str, Option<f64>); 7] {
     [
         ("diff", found.diff),
-        ("diff_low", found.diff_low),
-        ("diff_high", found.diff_high),
+        ("diff_low", found.low),
+        ("diff_high", found.high),
         ("lift", found.lift),
         ("lift_low", found.lift_low),
         ("lift_high", found.lift_high),
         ("p_value", found.p_value),
     ]
+}
+
+const PLAIN: Settings = Settings {
+    alpha: 0.05,
+    mode: Mode::Fixed,
+    prior: Prior { mean: 0.0, sd: None },
+    is_adjusted: false,
+    lower_is_better: false,
+    margin: None,
+};
+
+fn compared(kind: Kind, arms: &[Arm]) -> Vec<Row> {
+    compare_arms(kind, arms, &PLAIN).expect("valid")
 }
 
 #[test]
@@ -236,23 +256,23 @@ fn a_real_experiment_matches_the_reference() {
         let arm = Arm {
             units: count(&case, "units"),
             conversions: count(&case, "conversions"),
-            mean: number(&case, "mean"),
-            variance: number(&case, "variance"),
+            mean: Some(number(&case, "mean")),
+            variance: Some(number(&case, "variance")),
+            covariate_mean: None,
+            covariate_variance: None,
+            covariance: None,
         };
-        let own = own_interval(kind, &arm, 0.05).expect("valid");
-        assert_columns(
-            &[("mean", own.estimate), ("ci_low", own.low), ("ci_high", own.high)],
-            own.note,
-            &case,
-            &case,
-        );
         if case["is_control"] == true {
             control = Some(arm);
-            continue;
         }
-        let found = compare(kind, &control.expect("the control comes first"), &arm, 0.05).expect("valid");
-        assert_columns(&comparison_columns(&found), found.note, &case, &case);
-        assert_eq!(found.significant, case["significant"].as_bool());
+        let rows = compared(kind, &[control.expect("the control comes first"), arm]);
+        assert_columns(&[("ci_low", rows[1].low), ("ci_high", rows[1].high)], None, &case, &case);
+        assert_eq!(rows[0].comparison, None);
+        if case["is_control"] != true {
+            let found = rows[1].comparison.expect("a treatment");
+            assert_columns(&effect_columns(&found.raw), found.note, &case, &case);
+            assert_eq!(found.decisive_p_value.map(|p| p < 0.05), case["significant"].as_bool());
+        }
     }
 }
 
@@ -306,15 +326,100 @@ fn data_that_cannot_answer_gives_a_note_and_no_figures() {
     assert_eq!((interval.estimate, interval.note), (None, Some(Note::TooFewUnits)));
 }
 
+const EMPTY: Arm = Arm {
+    units: 0,
+    conversions: 0,
+    mean: None,
+    variance: None,
+    covariate_mean: None,
+    covariate_variance: None,
+    covariance: None,
+};
+
 #[test]
 fn an_arm_without_users_may_have_no_mean_or_variance() {
-    let empty = Arm { units: 0, conversions: 0, mean: f64::NAN, variance: f64::NAN };
-    let full = Arm { units: 10, conversions: 3, mean: 1.0, variance: 2.0 };
-    for kind in [Kind::Conversion, Kind::Mean] {
-        let found = compare(kind, &empty, &full, 0.05).expect("valid");
-        assert_eq!((found.diff, found.significant, found.note), (None, None, Some(Note::TooFewUnits)));
-        assert_eq!(own_interval(kind, &empty, 0.05).expect("valid").estimate, None);
+    let full = Arm { units: 10, conversions: 3, mean: Some(1.0), variance: Some(2.0), ..EMPTY };
+    for kind in [Kind::Conversion, Kind::Mean, Kind::Ratio] {
+        let rows = compared(kind, &[EMPTY, full]);
+        let found = rows[1].comparison.expect("a treatment");
+        assert_eq!((found.raw.diff, found.decisive_p_value), (None, None));
+        assert_eq!((found.note, found.chance_to_win), (Some(Note::TooFewUnits), None));
+        assert_eq!((rows[0].low, rows[0].high), (None, None));
     }
+    let unknown = Arm { mean: None, ..full };
+    let found = compared(Kind::Mean, &[full, unknown])[1].comparison.expect("a treatment");
+    assert_eq!((found.raw.diff, found.method), (None, None), "a mean beyond a double is no mean of nobody");
+    assert_eq!(compare_arms(Kind::Mean, &[], &PLAIN), Ok(Vec::new()));
+}
+
+#[test]
+fn the_settings_say_which_estimate_decides() {
+    let arm = |mean: f64, covariate_mean: f64| Arm {
+        units: 1000,
+        mean: Some(mean),
+        variance: Some(25.0),
+        covariate_mean: Some(covariate_mean),
+        covariate_variance: Some(25.0),
+        covariance: Some(20.0),
+        ..EMPTY
+    };
+    let arms = [arm(10.0, 10.0), arm(10.4, 10.1), arm(10.2, 9.9)];
+    let first = |settings: Settings| {
+        let rows = compare_arms(Kind::Mean, &arms, &settings).expect("valid");
+        rows[1].comparison.expect("a treatment")
+    };
+    let fixed = first(PLAIN);
+    assert_eq!((fixed.method, fixed.decisive_p_value), (Some("welch_t"), fixed.raw.p_value));
+    assert_eq!((fixed.sequential_p_value, fixed.guardrail), (None, None));
+    // One coefficient of all arms, 0.8: 0.4 less 0.8 · 0.1, and 1 − ρ² of the variance.
+    assert!((fixed.adjusted.diff.expect("a difference") - 0.32).abs() < 1e-12);
+    assert!((fixed.variance_reduction.expect("a reduction") - 0.64).abs() < 1e-9);
+
+    let adjusted = first(Settings { is_adjusted: true, ..PLAIN });
+    assert_eq!((adjusted.method, adjusted.decisive_p_value), (Some("cuped"), fixed.adjusted.p_value));
+    assert_ne!(adjusted.chance_to_win, fixed.chance_to_win);
+
+    let sequential = first(Settings { mode: Mode::Sequential { planned_units: 4000.0 }, ..PLAIN });
+    assert_eq!(sequential.decisive_p_value, sequential.sequential_p_value);
+    assert!(sequential.sequential_p_value > fixed.raw.p_value, "{sequential:?}");
+    assert!(sequential.sequential_low < fixed.raw.low && sequential.sequential_high > fixed.raw.high);
+
+    let grouped = first(Settings {
+        mode: Mode::GroupSequential { planned_units: 4000.0, z_bound: Some(2.5) },
+        ..PLAIN
+    });
+    let half = grouped.sequential_high.expect("an interval") - grouped.raw.diff.expect("a difference");
+    assert!((half / grouped.raw.standard_error.expect("noise") - 2.5).abs() < 1e-9);
+
+    // Less is better: the same numbers lose.
+    let reversed = first(Settings { lower_is_better: true, ..PLAIN });
+    let sum = reversed.chance_to_win.expect("a chance") + fixed.chance_to_win.expect("a chance");
+    assert!((sum - 1.0).abs() < 1e-12);
+    // A tight prior at no effect draws the chance towards a half.
+    let doubtful = first(Settings { prior: Prior { mean: 0.0, sd: Some(0.001) }, ..PLAIN });
+    assert!(doubtful.chance_to_win < fixed.chance_to_win && doubtful.chance_to_win > Some(0.5));
+}
+
+#[test]
+fn guardrails_hold_at_any_time_in_a_sequential_experiment() {
+    let arm = |mean: f64| Arm { units: 5000, mean: Some(mean), variance: Some(25.0), ..EMPTY };
+    let state = |mean: f64, mode: Mode, lower_is_better: bool| {
+        let settings = Settings { mode, margin: Some(0.05), lower_is_better, ..PLAIN };
+        let rows = compare_arms(Kind::Mean, &[arm(10.0), arm(mean)], &settings).expect("valid");
+        rows[1].comparison.and_then(|found| found.guardrail).expect("a verdict")
+    };
+    let sequential = Mode::Sequential { planned_units: 10_000.0 };
+    let grouped = Mode::GroupSequential { planned_units: 10_000.0, z_bound: None };
+    for mode in [Mode::Fixed, sequential, grouped] {
+        assert_eq!(state(10.0, mode, false), Guardrail::Pass);
+        assert_eq!(state(9.0, mode, false), Guardrail::Breach);
+        assert_eq!(state(9.4, mode, false), Guardrail::Fail);
+        assert_eq!(state(11.0, mode, true), Guardrail::Breach);
+        assert_eq!(state(9.0, mode, true), Guardrail::Pass);
+    }
+    // What is shown at one planned look may not be shown for all looks together.
+    assert_eq!(state(9.72, Mode::Fixed, false), Guardrail::Pass);
+    assert_eq!(state(9.72, sequential, false), Guardrail::Inconclusive);
 }
 
 #[test]

@@ -116,6 +116,75 @@ fn logistic(s: f64) -> f64 {
     1.0 / (1.0 + (-s).exp())
 }
 
+/// A proportion x and what is left of 1, both to the last digit and also where they are less than the range of f64.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::statistics) struct Share {
+    pub x: f64,
+    pub y: f64,
+    pub ln_x: f64,
+    pub ln_y: f64,
+}
+
+impl Share {
+    pub fn at_logit(s: f64) -> Share {
+        let ln_logistic = |s: f64| if s < 0.0 { s - s.exp().ln_1p() } else { -(-s).exp().ln_1p() };
+        Share { x: logistic(s), y: logistic(-s), ln_x: ln_logistic(s), ln_y: ln_logistic(-s) }
+    }
+}
+
+/// Logarithms of what a beta distribution has at a share and beside it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::statistics) struct LogAreas {
+    /// Of the density of the logit.
+    pub density: f64,
+    pub below: f64,
+    pub above: f64,
+    /// The derivative of `below`.
+    pub below_slope: f64,
+    /// Of `above`, without its sign.
+    pub above_slope: f64,
+}
+
+/// The density of the logit at a share and its derivative, both of logarithms.
+pub(in crate::statistics) fn ln_beta_logit_density(share: Share, a: f64, b: f64) -> (f64, f64) {
+    let argument = Argument::at_share(share, a, b);
+    let density = match negligible(share, a, b) {
+        Some(ln_density) => ln_density,
+        None => argument.ln_density(),
+    };
+    (density, argument.surplus)
+}
+
+/// The areas of a beta distribution beside a share, and the density of its logit there.
+pub(in crate::statistics) fn ln_beta_areas(share: Share, a: f64, b: f64) -> LogAreas {
+    if let Some(density) = negligible(share, a, b) {
+        let complement = |ln_area: f64| (-ln_area.exp()).ln_1p();
+        return if share.ln_x < share.ln_y {
+            let below = density - a.ln();
+            let above = complement(below);
+            LogAreas { density, below, above, below_slope: a, above_slope: (density - above).exp() }
+        } else {
+            let above = density - b.ln();
+            let below = complement(above);
+            LogAreas { density, below, above, below_slope: (density - below).exp(), above_slope: b }
+        };
+    }
+    let areas = Argument::at_share(share, a, b).areas();
+    LogAreas {
+        density: areas.ln_density,
+        below: areas.ln_below,
+        above: areas.ln_above,
+        below_slope: areas.below_slope,
+        above_slope: areas.above_slope,
+    }
+}
+
+/// The logarithm of the logit's density where a share is so near to 0 or 1 that the first term is all of it.
+fn negligible(share: Share, a: f64, b: f64) -> Option<f64> {
+    let (power, ln_share) = if share.ln_x < share.ln_y { (a, share.ln_x) } else { (b, share.ln_y) };
+    (ln_share < NEGLIGIBLE).then(|| power * ln_share - ln_beta(a, b))
+}
+
 /// Where a beta distribution is looked at.
 struct Argument {
     x: f64,
@@ -135,6 +204,12 @@ struct Areas {
     ln_density: f64,
     /// ln `below`, also where that is less than the range of f64.
     ln_below: f64,
+    /// ln `above`, likewise.
+    ln_above: f64,
+    /// The density of the logit divided by `below`, which the difference of their logarithms has no digits of far out.
+    below_slope: f64,
+    /// Divided by `above`.
+    above_slope: f64,
 }
 
 impl Argument {
@@ -154,8 +229,15 @@ impl Argument {
 
     /// At the logit `s` of x.
     fn at_logit(s: f64, a: f64, b: f64) -> Argument {
-        let (x, y) = (logistic(s), logistic(-s));
-        // The smaller of x and y is the exact one.
+        Argument::between(logistic(s), logistic(-s), a, b)
+    }
+
+    fn at_share(share: Share, a: f64, b: f64) -> Argument {
+        Argument::between(share.x, share.y, a, b)
+    }
+
+    /// At x with y = 1 − x, the smaller of which is the exact one.
+    fn between(x: f64, y: f64, a: f64, b: f64) -> Argument {
         let surplus = if x <= y { surplus(x, a, b) } else { -surplus(y, b, a) };
         Argument { x, y, a, b, surplus }
     }
@@ -170,11 +252,15 @@ impl Argument {
         if self.surplus >= 0.0 {
             let ratio = lower_ratio(self.x, self.y, self.a, self.b, self.surplus, density);
             let below = (density * ratio).min(1.0);
-            Areas { below, above: 1.0 - below, ln_density, ln_below: ln_density + ratio.ln() }
+            let (ln_below, ln_above) = (ln_density + ratio.ln(), (-below).ln_1p());
+            let (below_slope, above_slope) = (ratio.recip(), density / (1.0 - below));
+            Areas { below, above: 1.0 - below, ln_density, ln_below, ln_above, below_slope, above_slope }
         } else {
             let ratio = lower_ratio(self.y, self.x, self.b, self.a, -self.surplus, density);
             let above = (density * ratio).min(1.0);
-            Areas { below: 1.0 - above, above, ln_density, ln_below: (-above).ln_1p() }
+            let (ln_below, ln_above) = ((-above).ln_1p(), ln_density + ratio.ln());
+            let (below_slope, above_slope) = (density / (1.0 - above), ratio.recip());
+            Areas { below: 1.0 - above, above, ln_density, ln_below, ln_above, below_slope, above_slope }
         }
     }
 }

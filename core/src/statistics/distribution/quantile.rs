@@ -4,7 +4,7 @@
 const STEPS: u32 = 100;
 
 /// What the search for a quantile needs to know of an area at `s`.
-pub(super) struct Point {
+pub(in crate::statistics) struct Point {
     /// The logarithm of the area below `s`.
     pub ln_area: f64,
     /// Its derivative: the density divided by the area.
@@ -17,7 +17,12 @@ pub(super) struct Point {
 ///
 /// The area is then log-concave too, and Newton's method cannot pass the root from the left. Halley's term makes it
 /// converge faster; where its step would leave the interval known to hold the root, the interval is halved.
-pub(super) fn quantile(target: f64, start: f64, within: (f64, f64), point: impl Fn(f64) -> Point) -> f64 {
+pub(in crate::statistics) fn quantile(
+    target: f64,
+    start: f64,
+    within: (f64, f64),
+    point: impl Fn(f64) -> Point,
+) -> f64 {
     let (mut low, mut high) = within;
     let mut s = start.clamp(low, high);
     for _ in 0..STEPS {
