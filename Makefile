@@ -105,6 +105,11 @@ bench-growth: build
 	@cargo build --release $(PACKAGES) --bins
 	@$(TARGET)/release/growth
 
+## calibration  simulates every statistical method and prints the table of docs/statistics.md; nightly, takes some minutes
+.PHONY: calibration
+calibration:
+	@cargo run --quiet --release --package ab-core --example calibration
+
 ## clean    removes what was built; the private cluster stays (make down && rm -rf .ab removes that)
 .PHONY: clean
 clean:

@@ -3,6 +3,7 @@
 //! Machines differ and drift; a ratio of two things measured minutes apart on one machine holds. What can be repeated is
 //! measured several times and the best of each side is taken, because noise only ever adds; events are stored once.
 
+mod aggregates;
 mod assignment_http;
 mod assignment_sql;
 mod backend;
@@ -37,6 +38,7 @@ fn main() -> anyhow::Result<()> {
     }
     workspace::prepare(&mut client)?;
     let mut ratios = assignment_sql::run(&mut client)?;
+    ratios.extend(aggregates::run(&mut client)?);
     ratios.extend(backend::run(&cluster)?);
     ratios.extend(events::run(&cluster, &mut client)?);
     ratios.extend(assignment_http::run(&cluster)?);

@@ -3,6 +3,8 @@
 //! What pgrx does for every function is too much for one that takes fifty nanoseconds itself; everything here is what
 //! PostgreSQL's own functions in C do.
 
+mod state;
+
 use std::cell::RefCell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -26,6 +28,9 @@ mod server {
         pub safe fn GetDatabaseEncoding() -> c_int;
     }
 }
+
+/// `MaxAllocSize` of PostgreSQL less the header of a value.
+const MOST_BYTES: usize = 0x3fff_ffff - pg_sys::VARHDRSZ;
 
 const NO_ERROR: c_int = pg_sys::MCXT_ALLOC_NO_OOM as c_int;
 
@@ -69,11 +74,17 @@ impl Call {
         (!argument.isnull).then_some(argument.value)
     }
 
-    /// The bytes of a text argument; none where it is NULL.
+    /// A `double precision` argument, `None` where it is NULL.
+    #[inline]
+    pub fn double(&self, index: usize) -> Option<f64> {
+        self.argument(index).map(|datum| f64::from_bits(datum.value() as u64))
+    }
+
+    /// The bytes of a text or bytea argument; none where it is NULL.
     #[inline(always)]
     pub fn bytes(&self, index: usize) -> &[u8] {
         let Some(datum) = self.argument(index) else { return &[] };
-        // SAFETY: the argument is declared as text. What is stored plainly is read where it is, anything else is unpacked
+        // SAFETY: the argument is declared as text or bytea. What is stored plainly is read where it is, anything else is unpacked
         // into memory that stays for the call.
         unsafe {
             let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();
@@ -139,16 +150,29 @@ impl Call {
     /// Ends the call with a text.
     #[inline]
     pub fn return_text(&self, text: &str) -> pg_sys::Datum {
+        self.return_bytes(text.as_bytes())
+    }
+
+    /// Ends the call with a bytea, or with a text, which is laid out the same.
+    #[inline]
+    pub fn return_bytes(&self, bytes: &[u8]) -> pg_sys::Datum {
+        if bytes.len() > MOST_BYTES {
+            pgrx::ereport!(
+                ERROR,
+                pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("{} bytes are more than PostgreSQL stores in one value", bytes.len())
+            );
+        }
         // SAFETY: as much is allocated as is written, in the memory context in which results are expected.
         unsafe {
-            let size = pg_sys::VARHDRSZ + text.len();
+            let size = pg_sys::VARHDRSZ + bytes.len();
             let place =
                 server::MemoryContextAllocExtended(pg_sys::CurrentMemoryContext, size, NO_ERROR).cast::<u8>();
             if place.is_null() {
                 pgrx::error!("out of memory");
             }
             pgrx::set_varsize_4b(place.cast(), size as i32);
-            std::ptr::copy_nonoverlapping(text.as_ptr(), place.add(pg_sys::VARHDRSZ), text.len());
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.add(pg_sys::VARHDRSZ), bytes.len());
             pg_sys::Datum::from(place)
         }
     }
@@ -157,6 +181,27 @@ impl Call {
     #[inline]
     pub fn return_kept(&self, text: &KeptText) -> pg_sys::Datum {
         pg_sys::Datum::from(text.0[1..].as_ptr())
+    }
+
+    /// Ends the call with a row of the composite type that the function is declared to return.
+    pub fn return_row(&self, columns: Vec<Option<pg_sys::Datum>>) -> pg_sys::Datum {
+        // SAFETY: by the promise made to `new`; the row is made of as many values as its type has columns, and sql/ declares
+        // the type with the columns that the function fills in.
+        unsafe {
+            let mut described = std::ptr::null_mut();
+            let class = pg_sys::get_call_result_type(self.info, std::ptr::null_mut(), &mut described);
+            if class != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE
+                || usize::try_from((*described).natts) != Ok(columns.len())
+            {
+                pgrx::error!("the row has {} columns, which is not what sql/ declares", columns.len());
+            }
+            let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
+            let mut values: Vec<pg_sys::Datum> =
+                columns.into_iter().map(|column| column.unwrap_or(pg_sys::Datum::null())).collect();
+            let described = pg_sys::BlessTupleDesc(described);
+            let tuple = pg_sys::heap_form_tuple(described, values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+        }
     }
 
     /// Ends the call with NULL.

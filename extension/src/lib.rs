@@ -10,7 +10,6 @@
 
 mod allocation;
 mod assignment;
-mod bandit;
 mod call;
 mod configuration;
 mod context;

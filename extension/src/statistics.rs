@@ -5,6 +5,9 @@
 //!
 //! What all of them share is [`statistic!`]; the modules say, by subject, which figure goes to which column.
 
+mod aggregate;
+mod bandit;
+mod bayes;
 mod covariate;
 mod design;
 mod effect;
@@ -14,6 +17,8 @@ mod proportion;
 mod rank;
 mod result;
 mod sample_ratio;
+mod sequential;
+mod simulation;
 
 use ab_core::statistics::mean::Sample;
 use ab_core::statistics::{InvalidArgument, Note};
@@ -24,7 +29,7 @@ use crate::error::report;
 
 const NULL_INPUT: &str = "null_input";
 
-fn refuse(invalid: InvalidArgument) -> ErrorReport {
+pub(crate) fn refuse(invalid: InvalidArgument) -> ErrorReport {
     report(Error::new(Code::InvalidArgument, invalid.message, format!("correct {}", invalid.argument)))
 }
 
@@ -59,6 +64,14 @@ impl<'a> Argument for &'a str {
     }
 }
 
+impl<'a> Argument for &'a [u8] {
+    type Given = Option<&'a [u8]>;
+
+    fn complete(given: Option<&'a [u8]>) -> Option<&'a [u8]> {
+        given
+    }
+}
+
 impl<T> Argument for Vec<T> {
     type Given = Option<Vec<Option<T>>>;
 
@@ -80,8 +93,22 @@ impl<T> Argument for Option<T> {
 type Found<Columns> = Result<(&'static str, Option<Note>, Columns), InvalidArgument>;
 
 /// Declares a SQL function of one row: its arguments, its columns without `method` and `note`, which every table ends
-/// with, and a body that gives the method, the note and the columns in that order.
+/// with, and a body that gives the method, the note and the columns in that order. `as` names the body, for the aggregate
+/// that answers the same from rows.
 macro_rules! statistic {
+    (
+        $(#[$documentation:meta])*
+        $name:ident as $found:ident($($argument:ident: $kind:ty),+ $(,)?)
+            -> ($($column:ident: $value:ty),+ $(,)?) $body:block
+    ) => {
+        #[allow(clippy::too_many_arguments, clippy::type_complexity, reason = "the shape of a SQL function")]
+        pub(super) fn $found($($argument: $kind),+) -> $crate::statistics::Found<($(Option<$value>,)+)> $body
+
+        $crate::statistics::statistic! {
+            $(#[$documentation])*
+            $name($($argument: $kind),+) -> ($($column: $value),+) { $found($($argument),+) }
+        }
+    };
     (
         $(#[$documentation:meta])*
         $name:ident($($argument:ident: $kind:ty),+ $(,)?) -> ($($column:ident: $value:ty),+ $(,)?) $body:block

@@ -22,7 +22,11 @@ begin
             'ab_assign', 'ab_assign_reason', 'ab_assign_all', 'ab_flag', 'ab_flag_enabled', 'ab_flag_reason', 'ab_explain', 'ab_as_of',
             'ab_config_version', 'ab_config_changes', 'ab_segment_members', 'ab_segment_changes', 'ab_first_variants'
         ]
-        when 'analyst' then array['ab_results', 'ab_breakdown', 'ab_rollup', 'ab_rollup_failed', 'ab_rollup_status', 'ab_maintain', 'ab_refresh_results']
+        when 'analyst' then array[
+            'ab_results', 'ab_results_by', 'ab_results_daily', 'ab_summary', 'ab_decide', 'ab_report',
+            'ab_lift_history', 'ab_holdout_impact', 'ab_interactions', 'ab_suggest_next', 'ab_simulate_aa',
+            'ab_rollup', 'ab_rollup_failed', 'ab_rollup_status', 'ab_maintain', 'ab_refresh_results'
+        ]
         when 'admin' then (
             select array_agg(distinct p.proname::text)
             from pg_depend d
@@ -61,7 +65,7 @@ begin
         execute format('grant insert (event_table, keep), update (keep) on ab.event_retention to %I', ab_grant.role_name);
         -- Not members, generation and revision, which the extension counts; who owns a query is checked by a trigger.
         execute format('grant insert (workspace_id, segment, kind, rule, query, owner_role, description), update (rule, query, owner_role, description), delete on ab.segment to %I', ab_grant.role_name);
-        execute format('grant insert (workspace_id, experiment_id, metric_id, is_primary), update (is_primary), delete on ab.experiment_metric to %I', ab_grant.role_name);
+        execute format('grant insert (workspace_id, experiment_id, metric_id, role, margin), update (role, margin), delete on ab.experiment_metric to %I', ab_grant.role_name);
         execute format('grant usage on all sequences in schema ab to %I', ab_grant.role_name);
         -- What ab_create_segment() calls, which runs with the caller's own rights.
         execute format('grant usage on schema ab_internal to %I', ab_grant.role_name);

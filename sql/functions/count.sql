@@ -51,7 +51,9 @@ begin
         old_variant text,
         old_other_exposed_at timestamptz,
         is_moved boolean,
-        properties jsonb
+        properties jsonb,
+        phase integer,
+        old_phase integer
     ) on commit delete rows;
     create temporary table if not exists ab_recount (
         workspace_id integer,
@@ -156,6 +158,7 @@ begin
     perform ab_internal.delete_units(forget_experiment.experiment_id, null);
     delete from ab.exposure s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab.variant_statistic s where s.experiment_id = forget_experiment.experiment_id;
+    delete from ab.phase_statistic s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab.metric_statistic s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab.activity s where s.experiment_id = forget_experiment.experiment_id;
     delete from ab_internal.expired_daily_result s where s.experiment_id = forget_experiment.experiment_id;
@@ -241,7 +244,19 @@ begin
             f.old_variant,
             f.old_other_exposed_at,
             f.is_earlier,
-            f.properties
+            f.properties,
+            case
+                when f.is_earlier then coalesce((
+                    select p.phase
+                    from ab.phase p
+                    where p.experiment_id = f.experiment_id
+                        and p.started_at <= f.first_exposed_at
+                    order by p.phase desc
+                    limit 1
+                ), 1)
+                else f.old_phase
+            end as phase,
+            f.old_phase
         from (
             select
                 b.workspace_id,
@@ -256,6 +271,7 @@ begin
                 x.variant as old_variant,
                 x.first_exposed_at as old_first_exposed_at,
                 x.other_exposed_at as old_other_exposed_at,
+                x.phase as old_phase,
                 n.is_earlier
             from (
                 select
@@ -293,8 +309,8 @@ begin
     ) t
     where t.is_earlier
         or t.other_exposed_at is distinct from t.old_other_exposed_at;
-    insert into ab.exposure as x (experiment_id, user_id, variant, first_exposed_at, event_id, other_exposed_at, dimensions)
-    select e.experiment_id, e.user_id, e.variant, e.first_exposed_at, e.event_id, e.other_exposed_at, ab_internal.event_dimensions(e.properties, d.dimensions)
+    insert into ab.exposure as x (experiment_id, user_id, variant, first_exposed_at, event_id, other_exposed_at, dimensions, phase)
+    select e.experiment_id, e.user_id, e.variant, e.first_exposed_at, e.event_id, e.other_exposed_at, ab_internal.event_dimensions(e.properties, d.dimensions), e.phase
     from pg_temp.ab_exposed e
     join ab.experiment d using (experiment_id)
     on conflict (user_id, experiment_id) do update
@@ -302,7 +318,8 @@ begin
             first_exposed_at = excluded.first_exposed_at,
             other_exposed_at = excluded.other_exposed_at,
             dimensions = case when x.event_id = excluded.event_id then x.dimensions else excluded.dimensions end,
-            event_id = excluded.event_id;
+            event_id = excluded.event_id,
+            phase = excluded.phase;
     insert into ab.variant_statistic as s (experiment_id, variant, units, multiple_units)
     select d.experiment_id, d.variant, sum(d.units), sum(d.multiple_units)
     from (
@@ -318,6 +335,21 @@ begin
     using (select distinct e.experiment_id from pg_temp.ab_exposed e) e
     where s.experiment_id = e.experiment_id
         and s.units = 0;
+    insert into ab.phase_statistic as s (experiment_id, phase, variant, units)
+    select d.experiment_id, d.phase, d.variant, sum(d.units)
+    from (
+        select e.experiment_id, e.phase, e.variant, 1 as units from pg_temp.ab_exposed e
+        union all
+        select e.experiment_id, e.old_phase, e.old_variant, -1 from pg_temp.ab_exposed e where e.old_variant is not null
+    ) d
+    group by d.experiment_id, d.phase, d.variant
+    having sum(d.units) <> 0
+    on conflict (experiment_id, phase, variant) do update
+        set units = s.units + excluded.units;
+    delete from ab.phase_statistic s
+    using (select distinct e.experiment_id from pg_temp.ab_exposed e) e
+    where s.experiment_id = e.experiment_id
+        and s.units = 0;
     insert into ab_internal.rollup_progress as p (experiment_id, latest_event_at)
     select e.experiment_id, max(greatest(e.first_exposed_at, e.other_exposed_at))
     from pg_temp.ab_exposed e
@@ -328,7 +360,7 @@ begin
 end
 $$;
 
-comment on function ab_internal.count_exposures() is 'takes the exposures in ab_batch into exposure and variant_statistic, and leaves in ab_exposed whom they changed';
+comment on function ab_internal.count_exposures() is 'takes the exposures in ab_batch into exposure, variant_statistic and phase_statistic, and leaves in ab_exposed whom they changed';
 
 create or replace function ab_internal.match_events(horizon bigint, in_progress bigint[], are_activity boolean)
     returns void
@@ -922,12 +954,18 @@ create or replace function ab_internal.sum_units(experiment_id integer)
     as $$
 begin
     delete from ab.variant_statistic s where s.experiment_id = sum_units.experiment_id;
+    delete from ab.phase_statistic s where s.experiment_id = sum_units.experiment_id;
     delete from ab.metric_statistic s where s.experiment_id = sum_units.experiment_id;
     insert into ab.variant_statistic (experiment_id, variant, units, multiple_units)
     select x.experiment_id, x.variant, count(*), count(*) filter (where x.is_multiple)
     from ab.exposure x
     where x.experiment_id = sum_units.experiment_id
     group by x.experiment_id, x.variant;
+    insert into ab.phase_statistic (experiment_id, phase, variant, units)
+    select x.experiment_id, x.phase, x.variant, count(*)
+    from ab.exposure x
+    where x.experiment_id = sum_units.experiment_id
+    group by x.experiment_id, x.phase, x.variant;
     truncate pg_temp.ab_unit_change;
     insert into pg_temp.ab_unit_change (experiment_id, metric_id, user_id, variant, event_count, total, denominator, covariate, covariate_denominator)
     select u.experiment_id, u.metric_id, u.user_id, x.variant, u.event_count, u.total, u.denominator, u.covariate, u.covariate_denominator

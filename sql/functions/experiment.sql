@@ -249,7 +249,8 @@ create or replace function @extschema@.ab_create_experiment(
     layer_percent numeric default null,
     factors json default null,
     minimum_share numeric default 5,
-    dimensions text[] default '{}'
+    dimensions text[] default '{}',
+    analysis jsonb default '{}'
 )
     returns text
     language plpgsql
@@ -295,7 +296,8 @@ begin
         prerequisites = coalesce(ab_create_experiment.prerequisites, '[]'),
         schedule = coalesce(ab_create_experiment.schedule, '[]'),
         minimum_share = ab_create_experiment.minimum_share,
-        dimensions = coalesce(ab_create_experiment.dimensions, '{}')
+        dimensions = coalesce(ab_create_experiment.dimensions, '{}'),
+        analysis = coalesce(ab_create_experiment.analysis, '{}')
     where x.experiment_id = created
         -- Spares the many that have none of this another version of their row.
         and (num_nonnulls(ab_create_experiment.name, ab_create_experiment.description, ab_create_experiment.hypothesis, ab_create_experiment.owner, ab_create_experiment.targeting) > 0
@@ -303,7 +305,8 @@ begin
             or ab_create_experiment.prerequisites <> '[]'
             or ab_create_experiment.schedule <> '[]'
             or ab_create_experiment.minimum_share <> 5
-            or ab_create_experiment.dimensions <> '{}');
+            or ab_create_experiment.dimensions <> '{}'
+            or ab_create_experiment.analysis <> '{}');
     if ab_create_experiment.factors is null then
         perform ab_internal.check_key('variant', v.variant) from ab_internal.parse_variants(ab_create_experiment.variants) v;
     else
@@ -328,8 +331,8 @@ begin
         perform ab_internal.raise('variant_not_found', format('control "%s" is not one of the variants', left(ab_create_experiment.control, 64)), 'name one of the variants');
     end if;
     if ab_create_experiment.primary_metric is not null then
-        insert into ab.experiment_metric (experiment_id, metric_id, is_primary)
-        values (created, ab_internal.metric_id(ab_create_experiment.primary_metric), true);
+        insert into ab.experiment_metric (experiment_id, metric_id, role)
+        values (created, ab_internal.metric_id(ab_create_experiment.primary_metric), 'primary');
     end if;
     if ab_create_experiment.layer is not null then
         perform @extschema@.ab_join_layer(ab_create_experiment.experiment, ab_create_experiment.layer, ab_create_experiment.layer_percent);
@@ -339,14 +342,15 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_create_experiment(text, json, text, text, text, text, text, timestamptz, timestamptz, numeric, text, text, text, text, jsonb, boolean, jsonb, jsonb, text, numeric, json, numeric, text[]) is $$Creates an experiment as a draft and returns its key.
+comment on function @extschema@.ab_create_experiment(text, json, text, text, text, text, text, timestamptz, timestamptz, numeric, text, text, text, text, jsonb, boolean, jsonb, jsonb, text, numeric, json, numeric, text[], jsonb) is $$Creates an experiment as a draft and returns its key.
 
 variants: {"key": weight, …} in order, weights on any scale, or [{"key", "weight", "name", "config"}, …]. factors, instead: {"colour": ["red", "blue"], "size": ["s", "l"]} makes the variants red.s, red.l, blue.s and blue.l of equal weight.
 control: the named variant, else "control", else the first. traffic: percent of users who take part.
 kind: experiment, or bandit, whose weights ab_rebalance() moves, never below minimum_share percent. unit: the attribute of the context that is assigned by, instead of the user's id.
 targeting: the rule of whom it is for. sticky: users keep the variant they were first exposed to. schedule: dated steps of traffic, [{"at": "2030-01-01T00:00:00Z", "percent": 5}, …].
 prerequisites: what must hold in others, [{"experiment": "k", "variants": ["a"]}, {"experiment": "k", "assigned": false}, {"flag": "k", "values": [true]}]. layer, layer_percent: as ab_join_layer() does.
-Errors: invalid_key, invalid_variants, invalid_argument, invalid_rule, invalid_prerequisite, prerequisite_cycle, invalid_schedule, unit_mismatch (22023), experiment_exists (23505), metric_not_found, variant_not_found, segment_not_found, experiment_not_found, flag_not_found, layer_not_found (42704), slice_taken (55000).
+analysis: how its results will be judged, as ab_set_analysis() does.
+Errors: invalid_key, invalid_variants, invalid_argument, invalid_analysis, invalid_rule, invalid_prerequisite, prerequisite_cycle, invalid_schedule, unit_mismatch (22023), experiment_exists (23505), metric_not_found, variant_not_found, segment_not_found, experiment_not_found, flag_not_found, layer_not_found (42704), slice_taken (55000).
 
 Example: SELECT ab_create_experiment('checkout_button', '{"control": 50, "green": 50}');$$;
 
@@ -440,7 +444,8 @@ create or replace function @extschema@.ab_create_metric(
     cap numeric default null,
     numerator text default null,
     denominator json default null,
-    covariate_window interval default '14 days'
+    covariate_window interval default '14 days',
+    lower_is_better boolean default false
 )
     returns text
     language plpgsql
@@ -489,10 +494,10 @@ begin
     end if;
     select * into per from ab_internal.parse_denominator(ab_create_metric.metric, ab_create_metric.denominator);
     perform ab_internal.check_filter(format('filter of metric "%s"', ab_create_metric.metric), ab_create_metric.filter) where ab_create_metric.filter is not null;
-    insert into ab.metric (workspace_id, metric, event_name, kind, description, filter, value_property, window_start, window_end, cap, covariate_window,
+    insert into ab.metric (workspace_id, metric, event_name, kind, description, filter, value_property, window_start, window_end, cap, covariate_window, lower_is_better,
         numerator, denominator, denominator_event_name, denominator_filter, denominator_value_property)
     values (ab_internal.workspace_id(), ab_create_metric.metric, ab_create_metric.event_name, ab_create_metric.kind, ab_create_metric.description,
-        ab_create_metric.filter, ab_create_metric.value_property, begins, ends, ab_create_metric.cap, coalesce(ab_create_metric.covariate_window, '0'),
+        ab_create_metric.filter, ab_create_metric.value_property, begins, ends, ab_create_metric.cap, coalesce(ab_create_metric.covariate_window, '0'), coalesce(ab_create_metric.lower_is_better, false),
         case when ab_create_metric.kind = 'ratio' then coalesce(ab_create_metric.numerator, 'sum') end, per.aggregate, per.event_name, per.filter, per.value_property)
     on conflict on constraint metric_workspace_id_metric_key do nothing;
     if not found then
@@ -502,15 +507,15 @@ begin
 end
 $$;
 
-comment on function @extschema@.ab_create_metric(text, text, text, text, jsonb, text, interval, interval, integer, numeric, text, json, interval) is $$Creates a metric over the events of one name and returns its key. docs/metrics.md has all of it.
+comment on function @extschema@.ab_create_metric(text, text, text, text, jsonb, text, interval, interval, integer, numeric, text, json, interval, boolean) is $$Creates a metric over the events of one name and returns its key. docs/metrics.md has all of it.
 
 kind: conversion (did the user do it), count (how often), sum (of the events' values), ratio (of the sums or counts of two sorts of events, per user), retention (did the user come back on that day after first exposure), unique_days (on how many days, UTC), first or last (the value of that event).
-filter: a rule that an event's properties must match. value_property: read the value from this property. delay, window: count only events so long after first exposure, and for so long. cap: no user counts for more. numerator: sum (default) or count. denominator: {"event_name", "kind": "count" (default) or "sum", "filter", "value_property"}. covariate_window: how much of the time before first exposure is kept to reduce variance by; 0 for none.
+filter: a rule that an event's properties must match. value_property: read the value from this property. delay, window: count only events so long after first exposure, and for so long. cap: no user counts for more. numerator: sum (default) or count. denominator: {"event_name", "kind": "count" (default) or "sum", "filter", "value_property"}. covariate_window: how much of the time before first exposure is kept to reduce variance by; 0 for none. lower_is_better: as of latency or refunds.
 Errors: invalid_key, invalid_argument, invalid_rule (22023), metric_exists (23505).
 
 Example: SELECT ab_create_metric('order_value', 'purchase', 'sum', filter => '{"attribute": "country", "operator": "equals", "values": ["US"]}', "window" => '7 days', cap => 500);$$;
 
-create or replace function @extschema@.ab_add_metric(experiment text, metric text, is_primary boolean default false)
+create or replace function @extschema@.ab_add_metric(experiment text, metric text, role text default null, margin double precision default null)
     returns void
     language plpgsql
     volatile
@@ -519,26 +524,71 @@ create or replace function @extschema@.ab_add_metric(experiment text, metric tex
     set search_path = pg_catalog, pg_temp
     as $$
 declare
-    wanted integer := ab_internal.experiment_id(ab_add_metric.experiment);
+    wanted constant integer := ab_internal.experiment_id(ab_add_metric.experiment);
+    has_role text := ab_add_metric.role;
 begin
-    if coalesce(ab_add_metric.is_primary, false) then
-        update ab.experiment_metric m set is_primary = false where m.experiment_id = wanted and m.is_primary;
+    if has_role is null then
+        select case when x.started_at is null then 'secondary' else 'exploratory' end into has_role from ab.experiment x where x.experiment_id = wanted;
     end if;
-    insert into ab.experiment_metric (experiment_id, metric_id, is_primary)
-    values (wanted, ab_internal.metric_id(ab_add_metric.metric), coalesce(ab_add_metric.is_primary, false))
+    if has_role not in ('primary', 'secondary', 'guardrail', 'exploratory') then
+        perform ab_internal.raise('invalid_argument', format('metric role "%s" does not exist', left(has_role, 64)), 'use primary, secondary, guardrail or exploratory');
+    end if;
+    if (has_role = 'guardrail') <> (ab_add_metric.margin is not null) or not (ab_add_metric.margin > 0 and ab_add_metric.margin < 1) then
+        perform ab_internal.raise('invalid_argument', format('margin of metric "%s" in the role %s is %s', left(ab_add_metric.metric, 64), has_role, coalesce(ab_add_metric.margin::text, 'missing')),
+            'give a guardrail, and nothing else, the fraction of the control''s mean by which it may get worse, such as 0.02');
+    end if;
+    if has_role = 'primary' then
+        update ab.experiment_metric m set role = 'secondary' where m.experiment_id = wanted and m.role = 'primary';
+    end if;
+    insert into ab.experiment_metric (experiment_id, metric_id, role, margin)
+    values (wanted, ab_internal.metric_id(ab_add_metric.metric), has_role, ab_add_metric.margin)
     on conflict on constraint experiment_metric_pkey do nothing;
     if not found then
         perform ab_internal.raise('metric_attached', format('experiment "%s" has metric "%s" already', ab_add_metric.experiment, ab_add_metric.metric),
-            'nothing is left to do; update ab.experiment_metric to make it the primary one');
+            'nothing is left to do; update ab.experiment_metric to change what it is for');
     end if;
 end
 $$;
 
-comment on function @extschema@.ab_add_metric(text, text, boolean) is $$Judges an experiment by a metric, at any time: ab_rollup() then counts earlier events too, as far as they are still stored.
+comment on function @extschema@.ab_add_metric(text, text, text, double precision) is $$Judges an experiment by a metric: ab_rollup() then counts earlier events too, as far as they are still stored.
 
-Errors: experiment_not_found, metric_not_found (42704), metric_attached (23505), units_expired (55000).
+role: primary, which decides and of which there is one; secondary (the default of a draft), corrected for being several; guardrail, which must be shown not to get worse by more than margin, a fraction of the control''s mean; exploratory (the default once started), which decides nothing. A started experiment takes only guardrails and exploratory metrics: error rates hold for what was decided before.
+Errors: experiment_not_found, metric_not_found (42704), invalid_argument (22023), metric_attached (23505), units_expired, wrong_status (55000).
 
 Example: SELECT ab_add_metric('checkout_button', 'order_value');$$;
+
+create or replace function @extschema@.ab_set_analysis(experiment text, analysis jsonb)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    changed constant ab.experiment := ab_internal.locked_experiment(ab_set_analysis.experiment);
+    merged jsonb;
+begin
+    if ab_set_analysis.analysis is null or jsonb_typeof(ab_set_analysis.analysis) <> 'object' then
+        perform ab_internal.raise('invalid_analysis', format('analysis of experiment "%s" is no JSON object', changed.experiment), 'give an object such as {"mode": "sequential", "alpha": 0.01}');
+    end if;
+    -- JSON null gives a setting its default back.
+    select coalesce(jsonb_object_agg(s.key, s.value), '{}') into merged
+    from jsonb_each(changed.analysis || ab_set_analysis.analysis) s
+    where s.value <> 'null';
+    update ab.experiment x set analysis = merged where x.experiment_id = changed.experiment_id;
+    return ab_internal.complete_analysis(format('experiment "%s"', changed.experiment), merged);
+end
+$$;
+
+comment on function @extschema@.ab_set_analysis(text, jsonb) is $$Decides how the results of a draft will be judged, and returns all settings. Those not named stay; null gives one its default back. Once the experiment starts they are fixed, and every row of its results carries their version. docs/statistics.md says when to choose what.
+
+mode: fixed (default), decided once at its planned end; sequential, at any time; group_sequential, at planned looks; bayesian, by expected loss. alpha: error rate (0.05). power (0.8), minimum_effect: the relative effect to find, and how surely. planned_units: users of all variants.
+looks: shares of planned_units for group_sequential ([0.2, 0.4, 0.6, 0.8, 1]). spending: obf (default), pocock or power, with spending_power (3). prior_mean (0), prior_sd: what was believed of the lift before; flat without prior_sd. accepted_loss: expected loss, as a fraction of the control's mean, below which bayesian ships (0.0025).
+correction: of secondary metrics and of several treatments: none, bonferroni, holm (default), hochberg, bh or by. exploratory_correction (bh). cuped: whether estimates adjusted for the time before first exposure decide (false). minimum_days (7) and minimum_units per variant (100): what a decision waits for. sample_ratio_threshold (0.001).
+Errors: experiment_not_found (42704), invalid_analysis (22023), wrong_status (55000) once started.
+
+Example: SELECT ab_create_experiment('planned'); SELECT ab_set_analysis('planned', '{"mode": "sequential", "planned_units": 20000}');$$;
 
 create or replace function ab_internal.locked_experiment(experiment text)
     returns ab.experiment

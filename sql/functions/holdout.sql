@@ -36,8 +36,8 @@ begin
     insert into ab.variant (experiment_id, variant, weight, is_control)
     values (created, 'holdout', round(ab_create_holdout.percent, 4), true), (created, 'programme', 100 - round(ab_create_holdout.percent, 4), false);
     if ab_create_holdout.primary_metric is not null then
-        insert into ab.experiment_metric (experiment_id, metric_id, is_primary)
-        values (created, ab_internal.metric_id(ab_create_holdout.primary_metric), true);
+        insert into ab.experiment_metric (experiment_id, metric_id, role)
+        values (created, ab_internal.metric_id(ab_create_holdout.primary_metric), 'primary');
     end if;
     update ab.experiment x set status = 'running' where x.experiment_id = created;
     perform ab_internal.make_partitions();

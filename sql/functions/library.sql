@@ -120,6 +120,17 @@ create or replace function ab_internal.check_schedule(what text, schedule text)
 
 comment on function ab_internal.check_schedule(text, text) is 'raises unless the JSON is a list of dated steps in order';
 
+create or replace function ab_internal.complete_analysis(what text, analysis jsonb)
+    returns jsonb
+    language c
+    strict
+    immutable
+    parallel safe
+    as 'MODULE_PATHNAME',
+    'complete_analysis_wrapper';
+
+comment on function ab_internal.complete_analysis(text, jsonb) is 'settings of an analysis with those that were left out; raises where they are none, and what is how the message calls whose they are';
+
 create or replace function ab_internal.check_flag(what text, kind text, default_value text, off_value text, rules text)
     returns void
     language c
@@ -176,7 +187,7 @@ create or replace function ab_internal.query_as_caller(query text)
 
 comment on function ab_internal.query_as_caller(text) is 'what a query gives that runs with the rights of whoever calls and may only read';
 
-create or replace function ab_internal.thompson_weights(kind text, units bigint[], totals double precision[], squares double precision[], minimum_share double precision, seed bigint)
+create or replace function ab_internal.thompson_weights(kind text, units bigint[], totals double precision[], squares double precision[], minimum_share double precision)
     returns double precision[]
     language c
     strict
@@ -185,7 +196,7 @@ create or replace function ab_internal.thompson_weights(kind text, units bigint[
     as 'MODULE_PATHNAME',
     'thompson_weights_wrapper';
 
-comment on function ab_internal.thompson_weights(text, bigint[], double precision[], double precision[], double precision, bigint) is 'how likely each variant is the best, as Thompson sampling sees it, with a floor';
+comment on function ab_internal.thompson_weights(text, bigint[], double precision[], double precision[], double precision) is 'how likely each variant is the best, with a floor; equal until enough is known, and NULL where values are too large for a double';
 
 create or replace function ab_internal.exposures(user_id text, wanted text, context jsonb)
     returns table (answer text, unit_id text, experiment text, variant text, is_sticky boolean)

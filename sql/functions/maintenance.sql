@@ -222,8 +222,13 @@ begin
             return query select 'kept', expired.whose, 'ab_rollup() has not counted all its metrics yet';
             continue;
         end if;
-        insert into ab_internal.expired_daily_result (experiment_id, metric_id, variant, dimension, value, day, units, conversions, total, denominator)
-        select r.experiment_id, r.metric_id, r.variant, r.dimension, r.value, r.day, r.units, r.conversions, r.total, r.denominator
+        insert into ab_internal.expired_daily_result (
+            experiment_id, metric_id, variant, dimension, value, day, units, conversions, total,
+            denominator, total_of_squares, denominator_of_squares, total_denominator
+        )
+        select
+            r.experiment_id, r.metric_id, r.variant, r.dimension, r.value, r.day, r.units, r.conversions, r.total,
+            r.denominator, r.total_of_squares, r.denominator_of_squares, r.total_denominator
         from ab_internal.daily_unit_result r
         where r.experiment_id = expired.experiment_id;
         update ab_internal.rollup_progress p set units_expired_at = clock_timestamp() where p.experiment_id = expired.experiment_id;

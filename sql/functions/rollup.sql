@@ -182,6 +182,7 @@ begin
         perform ab_internal.count_added_metrics(lower_bound, before, coalesce(ab_rollup.wait, true));
     end if;
     perform ab_internal.summarize_events();
+    perform ab_internal.take_looks();
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
     return counted;

@@ -157,6 +157,7 @@ begin
         perform ab_internal.check_rule(format('targeting of experiment "%s"', new.experiment), new.targeting::text) where new.targeting is not null;
         perform ab_internal.check_prerequisites(format('experiment "%s"', new.experiment), new.prerequisites::text) where new.prerequisites <> '[]';
         perform ab_internal.check_schedule(format('experiment "%s"', new.experiment), new.schedule::text) where new.schedule <> '[]';
+        perform ab_internal.complete_analysis(format('experiment "%s"', new.experiment), new.analysis);
         new.widest_traffic := ab_internal.widest_traffic(new.widest_traffic, new.traffic, new.schedule);
         return new;
     end if;
@@ -185,6 +186,16 @@ begin
     end if;
     if new.schedule is distinct from old.schedule and new.schedule <> '[]' then
         perform ab_internal.check_schedule(format('experiment "%s"', new.experiment), new.schedule::text);
+    end if;
+    if new.analysis is distinct from old.analysis then
+        if old.status <> 'draft' then
+            perform ab_internal.raise('wrong_status', format('experiment "%s" has started: its analysis is fixed', old.experiment),
+                'error rates hold only for what was decided before; create another experiment');
+        end if;
+        perform ab_internal.complete_analysis(format('experiment "%s"', new.experiment), new.analysis);
+        new.analysis_version := old.analysis_version + 1;
+    else
+        new.analysis_version := old.analysis_version;
     end if;
     if new.kind = 'bandit' then
         new.is_sticky := true;
@@ -463,6 +474,14 @@ create or replace function ab_internal.experiment_metric_before()
 begin
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, (select x.workspace_id from ab.experiment x where x.experiment_id = new.experiment_id));
+        -- Holdouts start as they are created. What a dump brings back has been counted.
+        if not new.is_counted and new.role in ('primary', 'secondary')
+            and exists (select from ab.experiment x where x.experiment_id = new.experiment_id and x.started_at is not null and x.kind <> 'holdout') then
+            perform ab_internal.raise('wrong_status', format('experiment "%s" has started: its primary and secondary metrics are fixed', x.experiment),
+                'add the metric in the role exploratory or guardrail')
+            from ab.experiment x
+            where x.experiment_id = new.experiment_id;
+        end if;
         -- Not what a dump brings back, which has been counted. The lock is the one against which ab_maintain() expires users.
         if not new.is_counted then
             perform from ab.experiment x where x.experiment_id = new.experiment_id for key share;
@@ -472,6 +491,13 @@ begin
     elsif tg_op = 'UPDATE' then
         if (new.workspace_id, new.experiment_id, new.metric_id) is distinct from (old.workspace_id, old.experiment_id, old.metric_id) then
             perform ab_internal.raise('immutable', 'a metric that an experiment has cannot be exchanged for another', 'delete the row and insert another');
+        end if;
+        if (new.role, new.margin) is distinct from (old.role, old.margin) then
+            perform ab_internal.raise('wrong_status', format('experiment "%s" has started: what its metrics are for is fixed', x.experiment),
+                'error rates hold only for what was decided before; create another experiment')
+            from ab.experiment x
+            where x.experiment_id = new.experiment_id
+                and x.started_at is not null;
         end if;
         return new;
     end if;

@@ -59,6 +59,8 @@ create table ab.experiment (
         constraint experiment_minimum_share_check check (minimum_share between 0 and 50),
     layer_id integer references ab.layer,
     shipped_variant ab.key,
+    analysis jsonb not null default '{}',
+    analysis_version integer not null default 1,
     created_at timestamptz not null default now(),
     created_by text not null default session_user,
     started_at timestamptz,
@@ -79,6 +81,10 @@ create table ab.experiment (
 create index experiment_holdout_idx on ab.experiment (workspace_id)
 where
     kind = 'holdout';
+
+create index experiment_group_sequential_idx on ab.experiment (experiment_id)
+where
+    status = 'running' and analysis ->> 'mode' = 'group_sequential';
 
 create index experiment_layer_id_idx on ab.experiment (layer_id)
 where
@@ -105,6 +111,10 @@ comment on column ab.experiment.minimum_share is 'percent of users that ab_rebal
 comment on column ab.experiment.layer_id is 'the layer to whose experiments a holdout is limited';
 
 comment on column ab.experiment.shipped_variant is 'what everybody is given after the stop';
+
+comment on column ab.experiment.analysis is 'how its results are judged, where not by default: what ab_set_analysis() takes; fixed once started';
+
+comment on column ab.experiment.analysis_version is 'how often analysis was changed, and one';
 
 comment on column ab.experiment.salt is 'root of every hash of this experiment; its key unless given; fixed once started';
 
@@ -239,6 +249,7 @@ create table ab.metric (
     window_end interval,
     covariate_window interval not null default '14 days',
     cap numeric,
+    lower_is_better boolean not null default false,
     numerator text
         constraint metric_numerator_check check (numerator in ('count', 'sum')),
     denominator text
@@ -282,24 +293,29 @@ comment on column ab.metric.window_start is 'only events count that are at least
 
 comment on column ab.metric.covariate_window is 'of so long before first exposure the same is kept, to reduce variance by (CUPED)';
 
+comment on column ab.metric.lower_is_better is 'whether less of it is better, as of latency or refunds';
+
 comment on column ab.metric.cap is 'no user''s value counts for more than this (winsorisation)';
 
 create table ab.experiment_metric (
     workspace_id integer not null,
     experiment_id integer not null,
     metric_id integer not null,
-    is_primary boolean not null default false,
+    role text not null default 'secondary'
+        constraint experiment_metric_role_check check (role in ('primary', 'secondary', 'guardrail', 'exploratory')),
+    margin double precision,
     added_at timestamptz not null default now(),
     is_counted boolean not null default false,
     complete_from timestamptz,
     primary key (experiment_id, metric_id),
     foreign key (workspace_id, experiment_id) references ab.experiment (workspace_id, experiment_id) on delete cascade,
-    foreign key (workspace_id, metric_id) references ab.metric (workspace_id, metric_id)
+    foreign key (workspace_id, metric_id) references ab.metric (workspace_id, metric_id),
+    constraint experiment_metric_margin_check check ((role = 'guardrail') = (margin is not null) and margin > 0 and margin < 1)
 );
 
 create unique index experiment_metric_one_primary_idx on ab.experiment_metric (experiment_id)
 where
-    is_primary;
+    role = 'primary';
 
 create index experiment_metric_metric_id_idx on ab.experiment_metric (metric_id);
 
@@ -314,6 +330,10 @@ where
     denominator_event_name is not null;
 
 comment on table ab.experiment_metric is 'which metrics an experiment is judged by';
+
+comment on column ab.experiment_metric.role is 'primary, which decides; secondary; guardrail, which must not get worse; or exploratory, which decides nothing. Fixed once the experiment has started';
+
+comment on column ab.experiment_metric.margin is 'by how much of the control''s mean a guardrail may get worse';
 
 comment on column ab.experiment_metric.complete_from is 'where raw events had expired when the metric was counted: from when on none is missing; NULL where none is';
 

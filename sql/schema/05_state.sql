@@ -9,6 +9,7 @@ create table ab.exposure (
     other_exposed_at timestamptz,
     is_multiple boolean not null generated always as (other_exposed_at is not null) stored,
     dimensions jsonb,
+    phase integer not null default 1,
     -- The user first: an event finds the user's few experiments, not the experiment's millions of users.
     primary key (user_id, experiment_id)
 );
@@ -20,6 +21,8 @@ comment on table ab.exposure is 'the arm each user counts in: that of the first 
 comment on column ab.exposure.other_exposed_at is 'first exposure to another variant than the one the user counts in; kept so that a stop can take it back';
 
 comment on column ab.exposure.is_multiple is 'exposed to more than one variant; the user stays in the arm of the first';
+
+comment on column ab.exposure.phase is 'the phase in force when the user was first exposed';
 
 comment on column ab.exposure.dimensions is 'what the first exposure said of country, platform, device and the attributes in ab.experiment.dimensions; NULL where it said nothing';
 
@@ -69,6 +72,17 @@ with (fillfactor = 50);
 
 comment on table ab.variant_statistic is 'exposed users per variant, and how many of them saw more than one';
 
+create table ab.phase_statistic (
+    experiment_id integer not null,
+    phase integer not null,
+    variant text not null,
+    units bigint not null,
+    primary key (experiment_id, phase, variant)
+)
+with (fillfactor = 50);
+
+comment on table ab.phase_statistic is 'the same users by the phase they were first exposed in, by whose weights they must have been split';
+
 -- With y for a user's total, z for the denominator, u and w for what they were before first exposure: all sums and all
 -- sums of products, so that means, ratios and regressions on the past need no look at users.
 create table ab.metric_statistic (
@@ -113,13 +127,25 @@ create type ab_internal.arm as (
     variant text,
     is_control boolean,
     units bigint,
-    conversions bigint,
-    total numeric,
-    denominator numeric,
-    total_of_squares numeric,
-    denominator_of_squares numeric,
-    total_denominator numeric
+    sums ab.metric_statistic
 );
+
+create table ab.look (
+    experiment_id integer not null references ab.experiment on delete cascade,
+    look integer not null,
+    variant text not null,
+    looked_at timestamptz not null default clock_timestamp(),
+    units bigint not null,
+    information double precision not null,
+    alpha_spent double precision not null,
+    z_bound double precision not null,
+    p_bound double precision not null,
+    p_value double precision,
+    is_crossed boolean not null,
+    primary key (experiment_id, look, variant)
+);
+
+comment on table ab.look is 'the looks that ab_rollup() took at experiments analysed in mode group_sequential, of each treatment: at which share of the planned users (information), and whether the p-value of the primary metric was below the bound';
 
 -- Minutes, hours and days of the same events side by side, so that each can be kept for as long as it is of use.
 create table ab.activity (
@@ -185,5 +211,8 @@ create table ab_internal.expired_daily_result (
     conversions bigint not null,
     total numeric not null,
     denominator numeric not null,
+    total_of_squares numeric not null,
+    denominator_of_squares numeric not null,
+    total_denominator numeric not null,
     primary key (experiment_id, metric_id, variant, dimension, value, day)
 );

@@ -17,7 +17,7 @@ begin
         'ab.flag', 'ab.flag_flag_id_seq',
         'ab.configuration',
         'ab.event_rejected', 'ab.event_rejected_rejected_id_seq', 'ab.event_staging', 'ab.event_staging_staging_id_seq',
-        'ab.event_retention', 'ab.event_overflow', 'ab.exposure', 'ab.unit_metric', 'ab.variant_statistic', 'ab.metric_statistic', 'ab.activity',
+        'ab.event_retention', 'ab.event_overflow', 'ab.exposure', 'ab.unit_metric', 'ab.variant_statistic', 'ab.phase_statistic', 'ab.metric_statistic', 'ab.look', 'ab.activity',
         'ab_internal.incarnation', 'ab_internal.event_expired', 'ab_internal.rollup_cursor', 'ab_internal.rollup_progress', 'ab_internal.expired_daily_result'
     ]::regclass[]
     loop

@@ -11,7 +11,10 @@ select
     sum(g.units)::bigint as units,
     sum(g.conversions)::bigint as conversions,
     sum(g.total) as total,
-    sum(g.denominator) as denominator
+    sum(g.denominator) as denominator,
+    sum(g.total_of_squares) as total_of_squares,
+    sum(g.denominator_of_squares) as denominator_of_squares,
+    sum(g.total_denominator) as total_denominator
 from (
     -- By all that was said of a user at once: of that there is far less than users, and only that is taken apart.
     select
@@ -24,7 +27,10 @@ from (
         count(*) filter (where u.event_count > 0) as conversions,
         -- least() would take the cap for who has no row.
         coalesce(sum(least(u.total, d.cap)) filter (where u.total is not null), 0) as total,
-        coalesce(sum(u.denominator), 0) as denominator
+        coalesce(sum(u.denominator), 0) as denominator,
+        coalesce(sum(least(u.total, d.cap) * least(u.total, d.cap)) filter (where u.total is not null), 0) as total_of_squares,
+        coalesce(sum(u.denominator * u.denominator), 0) as denominator_of_squares,
+        coalesce(sum(least(u.total, d.cap) * u.denominator) filter (where u.total is not null), 0) as total_denominator
     from ab.exposure x
     join ab.experiment_metric m using (experiment_id)
     join ab.metric d on d.metric_id = m.metric_id
@@ -51,7 +57,10 @@ select
     sum(r.units)::bigint as units,
     sum(r.conversions)::bigint as conversions,
     sum(r.total) as total,
-    sum(r.denominator) as denominator
+    sum(r.denominator) as denominator,
+    sum(r.total_of_squares) as total_of_squares,
+    sum(r.denominator_of_squares) as denominator_of_squares,
+    sum(r.total_denominator) as total_denominator
 from ab_internal.hourly_unit_result r
 group by r.experiment_id, r.metric_id, r.variant, r.dimension, r.value, (r.began_at at time zone 'UTC')::date;
 
@@ -69,11 +78,21 @@ select
     r.units,
     r.conversions,
     r.total,
-    ab_internal.to_double(r.total / nullif(case when d.kind = 'ratio' then r.denominator else r.units end, 0)) as mean
+    ab_internal.to_double(r.total / nullif(case when d.kind = 'ratio' then r.denominator else r.units end, 0)) as mean,
+    r.denominator,
+    r.total_of_squares,
+    r.denominator_of_squares,
+    r.total_denominator
 from (
-    select experiment_id, metric_id, variant, dimension, value, day, units, conversions, total, denominator from ab_internal.daily_unit_result
+    select
+        experiment_id, metric_id, variant, dimension, value, day, units, conversions, total,
+        denominator, total_of_squares, denominator_of_squares, total_denominator
+    from ab_internal.daily_unit_result
     union all
-    select experiment_id, metric_id, variant, dimension, value, day, units, conversions, total, denominator from ab_internal.expired_daily_result
+    select
+        experiment_id, metric_id, variant, dimension, value, day, units, conversions, total,
+        denominator, total_of_squares, denominator_of_squares, total_denominator
+    from ab_internal.expired_daily_result
 ) r
 join ab.experiment x using (experiment_id)
 join ab.workspace w using (workspace_id)

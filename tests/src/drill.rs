@@ -279,6 +279,7 @@ fn results(client: &mut Client) -> Vec<String> {
         "select 'exposure ' || t::text from ab.exposure t
          union all select 'unit_metric ' || t::text from ab.unit_metric t
          union all select 'variant_statistic ' || t::text from ab.variant_statistic t
+         union all select 'phase_statistic ' || t::text from ab.phase_statistic t
          union all select 'metric_statistic ' || t::text from ab.metric_statistic t
          order by 1",
         &[],

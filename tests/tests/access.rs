@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ab_tests::{Database, one, sql_error};
 use postgres::Client;
 
-const PURE: &str = "ab_adjust_pvalues ab_adjust_pvalues_table ab_bucket ab_chi2 ab_cuped ab_cuped_theta ab_fisher ab_heterogeneity \
-    ab_interaction ab_lift_ci ab_mannwhitney ab_mde ab_mean_ci ab_noninferiority ab_poststratify ab_power ab_project \
-    ab_proportion_ci ab_quantile_ci ab_ratio_test ab_runtime ab_sample_size ab_sample_size_prop ab_srm ab_srm_phases \
-    ab_srm_sequential ab_ttest ab_ztest";
+const PURE: &str = "ab_adjust_pvalues ab_adjust_pvalues_table ab_bandit ab_bandit_estimate ab_bayes ab_bayes_beta \
+    ab_bucket ab_chi2 ab_cuped ab_cuped_agg ab_cuped_theta ab_fisher ab_group_bounds ab_heterogeneity \
+    ab_interaction ab_lift_ci ab_mannwhitney ab_mannwhitney_agg ab_mde ab_mean_ci ab_moments \
+    ab_moments_merge ab_moments_row ab_noninferiority ab_poststratify ab_power ab_prior ab_project \
+    ab_proportion_ci ab_quantile ab_quantile_ci ab_quantile_sketch ab_quantile_sketch_merge \
+    ab_ratio_test ab_runtime ab_sample_size ab_sample_size_prop ab_sequential ab_shrink ab_srm \
+    ab_srm_agg ab_srm_phases ab_srm_sequential ab_stats ab_stats2 ab_ttest ab_ttest_agg ab_ztest \
+    ab_ztest_agg";
 
 fn run(client: &mut Client, statements: &str) {
     client.batch_execute(statements).expect(statements);

@@ -99,14 +99,14 @@ fn every_field_given_is_kept() {
     let row = client
         .query_one(
             "select concat_ws('|', x.name, x.description, x.hypothesis, x.owner, x.salt, x.status, x.traffic, x.starts_at, x.ends_at, x.created_by,
-                    x.started_at is null, m.is_primary, d.metric, d.kind, d.description)
+                    x.started_at is null, m.role, d.metric, d.kind, d.description)
              from ab.experiment x join ab.experiment_metric m using (experiment_id) join ab.metric d using (metric_id)",
             &[],
         )
         .unwrap();
     assert_eq!(
         row.get::<_, String>(0),
-        "Full|d|h|growth|s.1|draft|12.5000|2030-01-01 00:00:00+00|2030-02-01 00:00:00+00|postgres|t|t|orders|count|how many orders"
+        "Full|d|h|growth|s.1|draft|12.5000|2030-01-01 00:00:00+00|2030-02-01 00:00:00+00|postgres|t|primary|orders|count|how many orders"
     );
 }
 
@@ -284,7 +284,7 @@ fn metrics_are_attached_once_and_counted_anew_when_they_change() {
          select ab_add_metric('first', 'orders')",
     );
     assert_eq!(code(&mut client, "select ab_add_metric('first', 'orders')"), "metric_attached");
-    assert_eq!(code(&mut client, "select ab_add_metric('first', 'orders', true)"), "metric_attached");
+    assert_eq!(code(&mut client, "select ab_add_metric('first', 'orders', 'primary')"), "metric_attached");
     let is_counted = "select m.is_counted::text from ab.experiment_metric m";
     for (change, expected) in [
         ("set description = 'of anything'", "true"),
@@ -303,24 +303,24 @@ fn metrics_are_attached_once_and_counted_anew_when_they_change() {
         &mut client,
         "update ab.metric set kind = 'sum' where metric = 'free';
          update ab.metric set metric = 'purchases', description = 'd' where metric = 'orders';
-         select ab_add_metric('first', 'free', true);
+         select ab_add_metric('first', 'free', 'primary');
          select ab_add_metric('second', 'purchases', null)",
     );
     let primary = |client: &mut Client| {
         one(
             client,
             "select string_agg(x.experiment || ':' || d.metric, ' ' order by 1) from ab.experiment_metric m
-             join ab.metric d using (metric_id) join ab.experiment x on x.experiment_id = m.experiment_id where m.is_primary",
+             join ab.metric d using (metric_id) join ab.experiment x on x.experiment_id = m.experiment_id where m.role = 'primary'",
         )
     };
     assert_eq!(primary(&mut client).as_deref(), Some("first:free"));
     run(
         &mut client,
-        "select ab_create_metric('third', 'signup'); select ab_add_metric('first', 'third', is_primary => true)",
+        "select ab_create_metric('third', 'signup'); select ab_add_metric('first', 'third', 'primary')",
     );
     assert_eq!(primary(&mut client).as_deref(), Some("first:third"), "there is one primary metric");
     assert_eq!(
-        refused(&mut client, "update ab.experiment_metric set is_primary = true where not is_primary")
+        refused(&mut client, "update ab.experiment_metric set role = 'primary' where role <> 'primary'")
             .sqlstate,
         "23505"
     );

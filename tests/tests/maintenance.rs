@@ -543,7 +543,8 @@ fn users_go_some_time_after_the_stop_and_results_stay() {
     assert_eq!(all_results(&mut client), before);
     for statement in [
         "select ab_rebuild('e')",
-        "select * from ab_breakdown('e', 'country')",
+        "select * from ab_results_by('e', 'country')",
+        "select * from ab_simulate_aa('e')",
         "select ab_add_metric('e', ab_create_metric('new', 'buy'))",
         "update ab.metric set cap = 1 where metric = 'spent'",
     ] {

@@ -770,6 +770,7 @@ fn a_stream_in_any_order_gives_what_the_sorted_one_gives() {
     for (table, (columns, metric)) in [
         ("exposure", ("", "")),
         ("variant_statistic", ("", "")),
+        ("phase_statistic", ("", "")),
         ("unit_metric", with_metric),
         ("metric_statistic", with_metric),
     ] {

@@ -13,6 +13,8 @@ const EVENTS: &str = include_str!("../../docs/events.md");
 
 const METRICS: &str = include_str!("../../docs/metrics.md");
 
+const STATISTICS: &str = include_str!("../../docs/statistics.md");
+
 /// The fenced blocks of one language in the README, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
     blocks_of(README, language)
@@ -86,12 +88,52 @@ fn the_sql_of_the_document_on_metrics_runs() {
     for (index, script) in scripts.into_iter().enumerate() {
         let printed =
             cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
-        if script.contains("ab_breakdown") {
+        if script.contains("ab_results_by") {
             assert!(printed.contains("\nNZ|") || printed.starts_with("NZ|"), "{printed}");
         } else if script.contains("FROM ab.daily_result") {
             assert!(printed.contains("|1|1") && printed.contains("|NZ|1"), "{printed}");
         }
     }
+}
+
+#[test]
+fn the_sql_of_the_document_on_statistics_prints_what_it_shows() {
+    let database = bare_database("document_on_statistics");
+    let mut shown = 0;
+    // A block of text shows what the SQL before it prints.
+    for (index, rest) in STATISTICS.split("```sql\n").skip(1).enumerate() {
+        let (script, rest) = rest.split_once("```").expect("an end");
+        let printed =
+            cluster().psql(&database, script).unwrap_or_else(|error| panic!("block {index}: {error}"));
+        let Some(text) = rest.trim_start().strip_prefix("```text\n") else { continue };
+        shown += 1;
+        // psql prints rows without the names of their columns, which the document has in front of each statement's.
+        let mut found = printed.lines().peekable();
+        for line in text.split("```").next().expect("an end").lines() {
+            if found.peek().is_some_and(|found| is_shown_as(found, line)) {
+                found.next();
+            } else {
+                assert!(is_heading(line), "block {index} prints {:?} and not {line}", found.peek());
+            }
+        }
+        assert_eq!(found.next(), None, "block {index} prints more");
+    }
+    assert!(shown > 20);
+}
+
+/// Whether a row that psql prints is that of the document, where `…` stands for digits and cells are padded.
+fn is_shown_as(row: &str, line: &str) -> bool {
+    let (found, shown): (Vec<&str>, Vec<&str>) = (row.split('|').collect(), line.split('|').collect());
+    found.len() == shown.len()
+        && found.iter().zip(shown).all(|(found, shown)| match shown.trim().split_once('…') {
+            Some((start, end)) => found.starts_with(start) && found.ends_with(end),
+            None => *found == shown.trim(),
+        })
+}
+
+/// Names of columns are no figures.
+fn is_heading(line: &str) -> bool {
+    line.split('|').all(|cell| cell.trim().starts_with(|letter: char| letter.is_ascii_lowercase()))
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A real experiment, run by another system and imported: 90,189 players of a mobile game.
 //!
 //! The data is not part of the project. Where it lies beside the checkout, it is imported event by event, and results must
-//! be those of SciPy and statsmodels (`tests/vectors/statistics/generate.py`).
+//! be those of SciPy and statsmodels (`tests/vectors/statistics/generate.py`); the tests over its rows must be those of
+//! tea-tasting and gbstats (`generate_comparisons.py`).
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -99,6 +100,68 @@ fn cookie_cats_over_http_gives_the_same_figures() {
     );
     gateway.terminate().expect("the gateway stops");
     assert_figures(&mut client);
+}
+
+/// Every method that applies to the rows: there is no covariate and no ratio among them.
+#[test]
+fn cookie_cats_gives_the_figures_of_tea_tasting_and_gbstats() {
+    let Some((_database, mut client)) = players() else { return };
+    let cases: Vec<Value> =
+        serde_json::from_str(include_str!("../vectors/statistics/comparisons_cookie_cats.json"))
+            .expect("valid JSON");
+    let mut compared = Vec::new();
+    for case in &cases {
+        let (method, given) = (case["method"].as_str().expect("a method"), &case["given"]);
+        let metric = given["metric"].as_str().unwrap_or_default();
+        let column = metric.split(' ').next().expect("a column");
+        let value = match given["cap"].as_f64() {
+            Some(cap) => format!("least({column}, {cap})::float8"),
+            None => format!("{column}::float8"),
+        };
+        let is_treatment = "version = 'gate_40'";
+        let query = match method {
+            "proportion" => {
+                format!("select (r).*, (r).p1 control_rate, (r).p2 treatment_rate from (select ab_ztest_agg({column}, {is_treatment}) r from player) a")
+            }
+            "welch" => format!(
+                "select (r).*, (r).ci_low low, (r).ci_high high, (r).se standard_error, (r).df degrees_of_freedom
+                    from (select ab_ttest_agg({value}, {is_treatment}) r from player) a"
+            ),
+            "sample_ratio" => "select (r).* from (select ab_srm_agg(version, 1) r from player) a".to_owned(),
+            "rank_sum_of_rows" => {
+                format!("select (r).* from (select ab_mannwhitney_agg({value}, 1 + ({is_treatment})::integer) r from player) a")
+            }
+            "quantile_of_rows" => format!(
+                "select (ab_quantile({value}, {q}) filter (where not {is_treatment})).estimate control, (ab_quantile({value}, {q}) filter (where {is_treatment})).estimate treatment from player",
+                q = given["q"]
+            ),
+            // Of counts and sums, which core/src/statistics/tests/comparisons.rs compares.
+            _ => continue,
+        };
+        let found: Value = client
+            .query_one(&format!("select to_jsonb(f) from ({query}) f"), &[])
+            .unwrap_or_else(|error| panic!("{query}: {error:?}"))
+            .get(0);
+        for (name, expected) in case["agrees"].as_object().expect("columns") {
+            let (own, expected) = (found[name].as_f64(), expected.as_f64().expect("a number"));
+            let own = own.unwrap_or_else(|| panic!("{name} of {metric} by {method} is missing in {found}"));
+            // Theirs come from sums of squares, which cost a difference digits.
+            assert!(
+                (own - expected).abs() <= 1e-9 * expected.abs(),
+                "{name} of {metric}: {own} is not {expected}"
+            );
+        }
+        compared.push(method);
+    }
+    for (method, cases) in [
+        ("proportion", 4),
+        ("welch", 4),
+        ("sample_ratio", 2),
+        ("rank_sum_of_rows", 1),
+        ("quantile_of_rows", 3),
+    ] {
+        assert_eq!(compared.iter().filter(|compared| **compared == method).count(), cases, "{method}");
+    }
 }
 
 fn assert_figures(client: &mut Client) {

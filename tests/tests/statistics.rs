@@ -331,6 +331,40 @@ const PROOFS: &[Proof] = &[
         ],
         all
     ),
+    proof!(
+        "ab_sequential",
+        "sequential.json",
+        [],
+        [("ci_low", "low"), ("ci_high", "high"), ("p_value", "p_value"), ("multiplier", "multiplier")],
+        // Where the bounds are no difference of nearly equal numbers.
+        |given| given["diff"] == 0.0 || given["alternative"] == "two-sided" && given["alpha"] == 1e-6
+    ),
+    proof!(
+        "ab_bayes",
+        "bayes.json",
+        [],
+        [
+            ("post_mean", "mean"),
+            ("post_sd", "sd"),
+            ("prob_better", "probability_better"),
+            ("loss_treatment", "treatment_loss"),
+            ("loss_control", "control_loss"),
+        ],
+        all
+    ),
+    proof!(
+        "ab_bayes_beta",
+        "bayes_beta.json",
+        [],
+        [
+            ("post_mean", "mean"),
+            ("post_sd", "sd"),
+            ("prob_better", "probability_better"),
+            ("loss_treatment", "treatment_loss"),
+            ("loss_control", "control_loss"),
+        ],
+        all
+    ),
 ];
 
 #[test]
@@ -374,6 +408,31 @@ fn what_has_no_vectors_agrees_with_what_has() {
             "(select (annual, annual_low, annual_high) = (730, -365, 'Infinity') from ab_project(0.5, -0.25, 'Infinity', 4))",
             "a year",
         ),
+        (
+            "(select array_agg(z_bound order by look) = '{2.4380,2.4268,2.4102,2.3966,2.3860}' from (select look, round(z_bound::numeric, 4)::float8 as z_bound from ab_group_bounds('{0.2,0.4,0.6,0.8,1}', spending => 'pocock')) b)",
+            "the bounds of Pocock's kind",
+        ),
+        (
+            "(select z_bound = 3 and p_bound < 0.0028 from ab_group_bounds('{0.5, 1}', past_bounds => '{3}') where look = 1)",
+            "a bound that was used",
+        ),
+        (
+            "(select array_agg((arm, round(prob_best::numeric, 6), round(weight::numeric, 6), method, note)::text order by arm)
+              = '{\"(1,0.000000,0.050000,thompson,)\",\"(2,1.000000,0.950000,thompson,)\"}' from ab_bandit('{1000,1000}', '{1,9}', '{1,1}'))",
+            "a bandit that knows",
+        ),
+        (
+            "(select array_agg((arm, weight, note)::text order by arm) = '{\"(1,0.5,burn_in)\",\"(2,0.5,burn_in)\"}' from ab_bandit('{99,1000}', '{1,9}', '{1,1}'))",
+            "a bandit that does not know yet",
+        ),
+        ("(select (prob_best, expected_loss, weight) = (1, 0, 1) from ab_bandit('{1000}', '{1}', '{1}', floor => 0))", "an arm alone"),
+        (
+            "(select array_agg((arm, n, estimate, round(se::numeric, 6), periods, note)::text order by arm)
+              = '{\"(1,600,11.25,0.389263,2,)\",\"(2,1400,12.25,0.121906,2,)\"}' from ab_bandit_estimate('{1,1,2,2}', '{1,2,1,2}', '{500,500,100,900}', '{10.5,11.5,12,13}', '{25,25,25,25}'))",
+            "arms by period",
+        ),
+        ("(select (prior_mean, round(prior_sd::numeric, 9), tests, note) = (0, 0.0, 4, 'few_tests') from ab_prior('{1,-1,1,-1}', '{1,1,1,1}'))", "no prior"),
+        ("(select (shrunken, factor) = (1, 0.5) and abs(shrunken_se - sqrt(0.5)) < 1e-15 from ab_shrink(2, 1, 1))", "half of it"),
         (
             "(select array_agg((ord, p_value, p_adjusted, rejected, method, note)::text order by ord)
               = '{\"(1,0.04,0.04,t,bh,)\",\"(2,,,,bh,null_input)\",\"(3,0.02,0.04,t,bh,)\"}' from ab_adjust_pvalues_table('{0.04,null,0.02}', 'bh'))",
@@ -419,6 +478,14 @@ fn a_null_gives_a_row_that_says_so() {
         "ab_interaction('{2, 2, 2, null}', '{1, 1, 1, 1}', '{1, 1, 1, 1}')",
         "ab_heterogeneity('{1, 2}', '{1, null}')",
         "ab_project(1, null, 2, 3)",
+        "ab_sequential(1, null, 2)",
+        "ab_group_bounds('{0.5, null}')",
+        "ab_bayes(1, null)",
+        "ab_bayes_beta(1, 1, null, 1)",
+        "ab_bandit('{2, null}', '{1, 1}', '{1, 1}')",
+        "ab_bandit_estimate('{1}', '{1}', null, '{1}', '{1}')",
+        "ab_prior('{1, null}', '{1, 1}')",
+        "ab_shrink(1, 1, null)",
     ] {
         let row: Value =
             client.query_one(&format!("select to_jsonb(r) from {call} r"), &[]).expect("one row").get(0);
@@ -486,6 +553,22 @@ fn numbers_that_no_data_can_have_are_refused_by_name() {
         ("ab_heterogeneity('{1, 2}', '{1, -1}')", "se"),
         ("ab_project(1, 2, 3, 4)", "ci_low"),
         ("ab_project(1, 0, 3, 4, -1)", "days"),
+        ("ab_sequential(1, -1, 2)", "se"),
+        ("ab_sequential(1, 1, 2, tuning_n => 0)", "tuning_n"),
+        ("ab_group_bounds('{1, 0.5}')", "info"),
+        ("ab_group_bounds('{1}', spending => 'flat')", "spending must be \"obf\", \"pocock\" or \"power\""),
+        ("ab_group_bounds('{1}', sides => 3)", "sides"),
+        ("ab_bayes(1, 1, prior_sd => -1)", "prior_sd"),
+        ("ab_bayes('NaN', 1)", "diff"),
+        ("ab_bayes_beta(1, 2, 1, 1)", "x1"),
+        ("ab_bayes_beta(1, 1, 1, 1, 0)", "a must be"),
+        ("ab_bandit('{2}', '{1}', '{-1}')", "var"),
+        ("ab_bandit('{2}', '{1, 2}', '{1}')", "mean"),
+        ("ab_bandit('{2}', '{1}', '{1}', 'best')", "algorithm must be \"thompson\" or \"top_two\""),
+        ("ab_bandit('{2}', '{1}', '{1}', floor => 2)", "floor"),
+        ("ab_bandit_estimate('{1, 1}', '{1, 1}', '{2, 2}', '{1, 1}', '{1, 1}')", "arm"),
+        ("ab_prior('{1}', '{1, 1}')", "se"),
+        ("ab_shrink(1, 1, -1)", "prior_sd"),
     ] {
         let error = sql_error(client.query(&format!("select * from {call}"), &[]));
         assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("22023", "invalid_argument"), "{call}");

@@ -221,8 +221,18 @@ fn a_bandit_moves_towards_what_pays_and_keeps_a_floor() {
          select ab_track(n::text, 'purchase') from shown where variant = 'b' and n % 2 = 0",
     );
     run(&mut client, "select ab_rollup()");
+    assert_eq!(
+        weights(&mut client),
+        "a 33.333333, b 33.333333, c 33.333333",
+        "two have fewer conversions than a first decision needs"
+    );
+    run(
+        &mut client,
+        "select ab_track(user_id, 'purchase') from (select n::text as user_id, row_number() over (partition by variant) as place from shown where variant <> 'b') others where place <= 5",
+    );
+    run(&mut client, "select ab_rollup()");
     assert_eq!(weights(&mut client), "a 10, b 80, c 10");
-    assert!(phases(&mut client, "b").starts_with("1 100 {}, 2 100 rebalanced {["));
+    assert!(phases(&mut client, "b").contains(", 3 100 rebalanced {["), "{}", phases(&mut client, "b"));
     let kept = one(&mut client, "select count(*) from shown where variant <> ab_assign(n, 'b')");
     assert_eq!(kept.as_deref(), Some("0"), "a bandit is sticky");
     run(&mut client, "select ab_pause('b')");

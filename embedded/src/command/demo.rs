@@ -107,7 +107,7 @@ fn set_up(database: &mut Client) -> Result<String> {
     database
         .execute("select ab_create_experiment($1, '{\"control\":50,\"treatment\":50}')", &[&experiment])?;
     database.execute(
-        "select ab_add_metric($1, 'purchase', true), ab_add_metric($1, 'revenue')",
+        "select ab_add_metric($1, 'purchase', 'primary'), ab_add_metric($1, 'revenue')",
         &[&experiment],
     )?;
     database.execute("select ab_start($1)", &[&experiment])?;

@@ -9,7 +9,7 @@ use super::{Argument, check_length, refuse, statistic};
 
 statistic! {
     /// Welch's test of means adjusted for a covariate.
-    ab_cuped(
+    ab_cuped as cuped(
         n1: i64, my1: f64, vy1: f64, mx1: f64, vx1: f64, cxy1: f64,
         n2: i64, my2: f64, vy2: f64, mx2: f64, vx2: f64, cxy2: f64, alpha: f64, theta: Option<f64>,
     ) -> (

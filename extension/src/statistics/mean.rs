@@ -10,7 +10,7 @@ use super::{samples, statistic};
 
 statistic! {
     /// Welch's t test.
-    ab_ttest(
+    ab_ttest as welch(
         n1: i64, mean1: f64, var1: f64, n2: i64, mean2: f64, var2: f64, alpha: f64, alternative: &str,
     ) -> (
         diff: f64, se: f64, statistic: f64, df: f64, p_value: f64, ci_low: f64, ci_high: f64,

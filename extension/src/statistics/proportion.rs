@@ -10,7 +10,7 @@ use super::{integer, statistic};
 
 statistic! {
     /// The pooled two-proportion z-test.
-    ab_ztest(
+    ab_ztest as pooled_z(
         n1: i64, x1: i64, n2: i64, x2: i64, alpha: f64, alternative: &str, ci_method: &str,
     ) -> (
         p1: f64, p2: f64, diff: f64, statistic: f64, p_value: f64, ci_low: f64, ci_high: f64,

@@ -8,7 +8,7 @@ use super::{check_length, integer, statistic};
 
 statistic! {
     /// The χ² test of users against weights.
-    ab_srm(
+    ab_srm as chi_square(
         observed: Vec<i64>, weights: Vec<f64>, threshold: f64,
     ) -> (statistic: f64, df: i32, p_value: f64, mismatch: bool) {
         let test = sample_ratio_test(&observed, &weights, threshold)?;

@@ -805,6 +805,9 @@ select line from (
     select format('variant_statistic %s %s %s %s', x.experiment, s.variant, s.units, s.multiple_units)
     from ab.variant_statistic s join ab.experiment x using (experiment_id) join ab.workspace w using (workspace_id) where w.workspace = $1
     union all
+    select format('phase_statistic %s %s %s %s', x.experiment, s.phase, s.variant, s.units)
+    from ab.phase_statistic s join ab.experiment x using (experiment_id) join ab.workspace w using (workspace_id) where w.workspace = $1
+    union all
     select format('metric_statistic %s %s %s %s %s %s %s %s %s | %s %s %s', x.experiment, m.metric, s.variant, s.conversions, s.capped_units, trim_scale(s.uncapped_total), trim_scale(s.total), trim_scale(s.total_of_squares),
         format('%s %s %s', trim_scale(s.denominator), trim_scale(s.denominator_of_squares), trim_scale(s.total_denominator)),
         s.covariate_units,
@@ -909,6 +912,15 @@ select line from (
     union all
     select format('variant_statistic %s %s %s %s', u.experiment, u.variant, count(*), count(*) filter (where u.is_multiple))
     from unit u group by u.experiment, u.variant
+    union all
+    select format('phase_statistic %s %s %s %s', u.experiment, u.phase, u.variant, count(*))
+    from (
+        select u.experiment, u.variant, coalesce(max(p.phase) filter (where p.started_at <= u.since), 1) as phase
+        from unit u
+        left join ab.phase p using (experiment_id)
+        group by u.experiment, u.user_id, u.variant, u.since
+    ) u
+    group by u.experiment, u.phase, u.variant
     union all
     select format('metric_statistic %s %s %s %s %s %s %s %s %s | %s %s %s', d.experiment, d.metric, d.variant, count(*) filter (where events > 0), count(*) filter (where value > cap), trim_scale(sum(value)), trim_scale(sum(y)), trim_scale(sum(y * y)),
         format('%s %s %s', trim_scale(sum(z)), trim_scale(sum(z * z)), trim_scale(sum(y * z))),

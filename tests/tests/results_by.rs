@@ -6,6 +6,13 @@ use serde_json::Value;
 
 const PASSWORD: &str = "analyst";
 
+/// What is said of an experiment as a whole, or corrected for what else is tested beside it.
+const ONLY_ALL: &str = "- '{p_adjusted,significant,sequential_p_value,sequential_low,sequential_high,sample_ratio_p_value,note}'::text[]";
+
+/// What is said of parts of an experiment.
+const ONLY_PARTS: &str =
+    "- '{value,value2,p_adjusted,significant,shrunken_diff,heterogeneity_p_value,note}'::text[]";
+
 fn run(client: &mut Client, statement: &str) {
     client.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}\n{error:?}"));
 }
@@ -14,10 +21,11 @@ fn run(client: &mut Client, statement: &str) {
 fn prepare(client: &mut Client) {
     run(
         client,
-        "select ab_create_experiment('e', '{\"control\": 1, \"green\": 1}', dimensions => '{plan}'); select ab_start('e');
+        "select ab_create_experiment('e', '{\"control\": 1, \"green\": 1}', dimensions => '{plan}');
          select ab_create_metric('bought', 'buy'), ab_create_metric('spent', 'buy', 'sum', cap => 40), ab_create_metric('back', 'view', 'retention', day => 1),
              ab_create_metric('per_view', 'buy', 'ratio', denominator => '{\"event_name\": \"view\"}');
-         select ab_add_metric('e', 'bought', true), ab_add_metric('e', 'spent'), ab_add_metric('e', 'back'), ab_add_metric('e', 'per_view');
+         select ab_add_metric('e', 'bought', 'primary'), ab_add_metric('e', 'spent'), ab_add_metric('e', 'back'), ab_add_metric('e', 'per_view');
+         select ab_start('e');
          select ab_track('user_' || n, 'exposure', event_type => 'exposure', experiment => 'e', variant => (array['control', 'green'])[1 + n % 2],
                  properties => (array['{\"country\": \"US\", \"plan\": \"free\"}', '{\"country\": \"NZ\"}', '{\"country\": \"DE\", \"plan\": 7}', '{\"country\": null}'])[1 + n / 2 % 4]::jsonb,
                  event_time => now() - interval '3 days', event_id => gen_random_uuid())
@@ -59,10 +67,10 @@ fn each_value_has_the_results_of_an_experiment_of_its_users() {
             &mut other,
             "do $$ begin perform ab_internal.prepare_work_tables(); perform ab_internal.sum_units(experiment_id) from ab.experiment; end $$",
         );
-        let expected = rows(&mut other, "select to_jsonb(r) from ab_results('e') r");
+        let expected = rows(&mut other, &format!("select to_jsonb(r) {ONLY_ALL} from ab_results('e') r"));
         let found = client
             .query(
-                "select to_jsonb(b) - 'value' from ab_breakdown('e', 'country') b where b.value is not distinct from $1",
+                &format!("select to_jsonb(b) {ONLY_PARTS} from ab_results_by('e', 'country') b where b.value is not distinct from $1"),
                 &[&value],
             )
             .expect("a breakdown");
@@ -72,7 +80,7 @@ fn each_value_has_the_results_of_an_experiment_of_its_users() {
     }
     let order = one(
         &mut client,
-        "select string_agg(coalesce(value, '-'), ' ') from ab_breakdown('e', 'country') where metric = 'bought' and is_control",
+        "select string_agg(coalesce(value, '-'), ' ') from ab_results_by('e', 'country') where metric = 'bought' and is_control",
     );
     assert_eq!(order.as_deref(), Some("DE NZ US -"), "in order, and who is not known last");
     assert_calm_log();
@@ -89,7 +97,7 @@ fn all_values_together_are_the_whole() {
             &format!(
                 "select count(*) from ab_results('e') r full join (
                      select metric, variant, bool_or(is_control) as is_control, sum(units) as units, sum(conversions) as conversions, sum(total) as total
-                     from ab_breakdown('e', '{dimension}') group by metric, variant
+                     from ab_results_by('e', '{dimension}') group by metric, variant
                  ) b using (metric, variant)
                  where (r.is_control, r.units, r.conversions, r.total) is distinct from (b.is_control, b.units, b.conversions, b.total)"
             ),
@@ -97,11 +105,13 @@ fn all_values_together_are_the_whole() {
         assert_eq!(unequal.as_deref(), Some("0"), "{dimension}");
     }
     // What nobody said anything of has one value, which is none.
-    let whole = rows(&mut client, "select to_jsonb(r) || '{\"value\": null}' from ab_results('e') r");
-    assert_eq!(rows(&mut client, "select to_jsonb(b) from ab_breakdown('e', 'device') b"), whole);
+    let whole = rows(&mut client, &format!("select to_jsonb(r) {ONLY_ALL} from ab_results('e') r"));
+    let parts =
+        format!("select to_jsonb(b) {ONLY_PARTS} from ab_results_by('e', 'device') b where b.value is null");
+    assert_eq!(rows(&mut client, &parts), whole);
     let plans = one(
         &mut client,
-        "select string_agg(distinct coalesce(value, '-'), ' ') from ab_breakdown('e', 'plan')",
+        "select string_agg(distinct coalesce(value, '-'), ' ') from ab_results_by('e', 'plan')",
     );
     assert_eq!(plans.as_deref(), Some("- 7 free"));
 }
@@ -115,7 +125,7 @@ fn nobody_exposed_is_no_rows() {
         "select ab_create_experiment('e'); select ab_create_metric('bought', 'buy'); select ab_add_metric('e', 'bought')",
     );
     assert_eq!(
-        rows(&mut client, "select to_jsonb(b) from ab_breakdown('e', 'country') b"),
+        rows(&mut client, "select to_jsonb(b) from ab_results_by('e', 'country') b"),
         Vec::<Value>::new()
     );
 }
@@ -130,7 +140,7 @@ fn a_dimension_that_is_none_is_named_beside_those_there_are() {
         ("'e', null", "dimension_not_found", "NULL"),
         ("'none', 'country'", "experiment_not_found", "\"none\""),
     ] {
-        let error = sql_error(client.simple_query(&format!("select * from ab_breakdown({arguments})")));
+        let error = sql_error(client.simple_query(&format!("select * from ab_results_by({arguments})")));
         assert_eq!((error.sqlstate.as_str(), error.code.as_str()), ("42704", code), "{error:?}");
         assert!(error.message.contains(says), "{error:?}");
         assert!(
@@ -154,10 +164,13 @@ fn an_analyst_may_and_others_may_not() {
     );
     let mut analyst = database.connect_as("breakdown_analyst", PASSWORD);
     for query in
-        ["select count(*) from ab_breakdown('e', 'country')", "select count(*) from ab.experiment_results"]
+        ["select count(*) from ab_results_by('e', 'country')", "select count(*) from ab.experiment_results"]
     {
         assert_ne!(one(&mut analyst, query).as_deref(), Some("0"), "{query}");
     }
     let mut other = database.connect_as("breakdown_client", PASSWORD);
-    assert_eq!(sql_error(other.simple_query("select * from ab_breakdown('e', 'country')")).sqlstate, "42501");
+    assert_eq!(
+        sql_error(other.simple_query("select * from ab_results_by('e', 'country')")).sqlstate,
+        "42501"
+    );
 }
