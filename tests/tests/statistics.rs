@@ -428,7 +428,7 @@ fn what_has_no_vectors_agrees_with_what_has() {
         ("(select (prob_best, expected_loss, weight) = (1, 0, 1) from ab_bandit('{1000}', '{1}', '{1}', floor => 0))", "an arm alone"),
         (
             "(select array_agg((arm, n, estimate, round(se::numeric, 6), periods, note)::text order by arm)
-              = '{\"(1,600,11.25,0.389263,2,)\",\"(2,1400,12.25,0.121906,2,)\"}' from ab_bandit_estimate('{1,1,2,2}', '{1,2,1,2}', '{500,500,100,900}', '{10.5,11.5,12,13}', '{25,25,25,25}'))",
+              = '{\"(1,600,11.25,0.273861,2,)\",\"(2,1400,12.25,0.139443,2,)\"}' from ab_bandit_estimate('{1,1,2,2}', '{1,2,1,2}', '{500,500,100,900}', '{10.5,11.5,12,13}', '{25,25,25,25}'))",
             "arms by period",
         ),
         ("(select (prior_mean, round(prior_sd::numeric, 9), tests, note) = (0, 0.0, 4, 'few_tests') from ab_prior('{1,-1,1,-1}', '{1,1,1,1}'))", "no prior"),

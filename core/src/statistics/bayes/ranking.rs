@@ -92,6 +92,9 @@ fn scaled(beliefs: &[Belief], maximize: bool) -> Option<(Vec<Belief>, f64)> {
 }
 
 fn chances(beliefs: &[Belief]) -> Vec<f64> {
+    if beliefs.len() == 1 {
+        return vec![1.0];
+    }
     let chance = |arm: usize| {
         let beliefs = seen_from(arm, beliefs);
         let features: Vec<Feature> = beliefs.iter().map(Belief::feature).collect();
