@@ -110,6 +110,14 @@ bench-growth: build
 calibration:
 	@cargo run --quiet --release --package ab-core --example calibration
 
+## special  holds the special functions to mpmath on 100,000 random arguments and prints each one's worst error; nightly, takes some minutes
+.PHONY: special
+special:
+	@cargo build --quiet --release --package ab-core --example special_functions
+	@python3 -m venv $(TARGET)/special
+	@$(TARGET)/special/bin/pip install --quiet mpmath==1.4.1 gmpy2 scipy==1.17.1 statsmodels==0.15.0
+	@$(TARGET)/special/bin/python tests/vectors/statistics/special.py check
+
 ## clean    removes what was built; the private cluster stays (make down && rm -rf .ab removes that)
 .PHONY: clean
 clean:

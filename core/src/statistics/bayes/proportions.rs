@@ -82,16 +82,25 @@ pub fn proportion_posterior(
     let pair = Pair { first: control, second: treatment };
     let (lift, lift_low, lift_high) = (pair.lift(0.5), pair.lift(tail), pair.mirrored().highest_lift(tail));
     let unbounded = [lift, lift_low, lift_high].iter().any(Option::is_none);
+    let (mean, sd) = (treatment.mean() - control.mean(), control.sd().hypot(treatment.sd()));
+    // No distribution has its quantiles further out, nor on the other side, than Cantelli's inequality allows: with rates so
+    // near to 0 or 1 that the search lost its way there is no interval rather than a wrong one.
+    let (inward, outward) = ((tail / (1.0 - tail)).sqrt() * sd, ((1.0 - tail) / tail).sqrt() * sd);
+    let slack = 1e-9 * sd + 4.0 * f64::EPSILON;
+    let within = |distance: &f64| (-outward - slack..=inward + slack).contains(distance);
+    let low = Some(pair.difference(tail)).filter(|low| within(&(low - mean)));
+    let high = Some(-pair.mirrored().difference(tail)).filter(|high| within(&(mean - high)));
+    let lost = (low.is_none() || high.is_none()).then_some(Note::Overflow);
     let difference = Posterior {
-        mean: Some(treatment.mean() - control.mean()),
-        sd: Some(control.sd().hypot(treatment.sd())),
-        low: Some(pair.difference(tail)),
-        high: Some(-pair.mirrored().difference(tail)),
+        mean: Some(mean),
+        sd: Some(sd),
+        low: low.filter(|_| lost.is_none()),
+        high: high.filter(|_| lost.is_none()),
         probability_better: Some(of_treatment.probability_best),
         probability_worse: Some(of_control.probability_best),
         treatment_loss: Some(of_treatment.expected_loss),
         control_loss: Some(of_control.expected_loss),
-        note: note.or(unbounded.then_some(Note::ControlNearZero)),
+        note: lost.or(note).or(unbounded.then_some(Note::ControlNearZero)),
     };
     Ok(ProportionPosterior { difference, lift, lift_low, lift_high })
 }
