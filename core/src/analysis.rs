@@ -159,8 +159,11 @@ impl Analysis {
                 return Err(format!("{name} must be a number above 0, not {size}"));
             }
         }
-        if !self.prior_mean.is_finite() {
-            return Err(format!("prior_mean must be a number, not {}", self.prior_mean));
+        if self.prior_mean.is_nan() || self.prior_mean.abs() > 1e6 {
+            return Err(format!("prior_mean must be a lift from -1e6 to 1e6, not {}", self.prior_mean));
+        }
+        if self.alpha >= 0.5 {
+            return Err(format!("alpha must be below 0.5, not {}", self.alpha));
         }
         if let Some(planned) = self.planned_units.filter(|&planned| planned < 2) {
             return Err(format!("planned_units must be 2 or more, not {planned}"));

@@ -38,7 +38,8 @@ begin
     for watched in
         select
             x.experiment_id,
-            ab_internal.complete_analysis(x.experiment, x.analysis) as analysis,
+            x.experiment,
+            x.analysis,
             (select sum(s.units)::bigint from ab.variant_statistic s where s.experiment_id = x.experiment_id) as units,
             (select count(*)::integer - 1 from ab.variant v where v.experiment_id = x.experiment_id) as treatments,
             coalesce(p.look, 0) as look,
@@ -52,19 +53,25 @@ begin
         where x.status = 'running'
             and x.analysis ->> 'mode' = 'group_sequential'
     loop
-        for due in
-            select d.* from ab_internal.due_look(watched.analysis, watched.units, watched.treatments, watched.information, watched.bounds) d
-        loop
-            insert into ab.look (experiment_id, look, variant, units, information, alpha_spent, z_bound, p_bound, p_value, is_crossed)
-            select
-                watched.experiment_id, watched.look + 1, r.variant, watched.units, due.information, due.alpha_spent, due.z_bound, due.p_bound, e.p_value,
-                coalesce(e.p_value < due.p_bound, false)
-            from ab.experiment_results r
-            cross join lateral (select case r.method when 'cuped' then r.cuped_p_value else r.p_value end as p_value) e
-            where r.experiment_id = watched.experiment_id
-                and r.role = 'primary'
-                and not r.is_control;
-        end loop;
+        -- What is wrong with one experiment must not stop the counting of all.
+        begin
+            for due in
+                select d.* from ab_internal.due_look(ab_internal.complete_analysis(watched.experiment, watched.analysis), watched.units, watched.treatments, watched.information, watched.bounds) d
+            loop
+                insert into ab.look (experiment_id, look, variant, units, information, alpha_spent, z_bound, p_bound, p_value, is_crossed)
+                select
+                    watched.experiment_id, watched.look + 1, r.variant, watched.units, due.information, due.alpha_spent, due.z_bound, due.p_bound, e.p_value,
+                    coalesce(e.p_value < due.p_bound, false)
+                from ab.experiment_results r
+                cross join lateral (select case r.method when 'cuped' then r.cuped_p_value else r.p_value end as p_value) e
+                where r.experiment_id = watched.experiment_id
+                    and r.role = 'primary'
+                    and not r.is_control;
+            end loop;
+        exception
+            when others then
+                raise warning 'the look at experiment "%" failed: %', watched.experiment, sqlerrm;
+        end;
     end loop;
 end
 $$;
@@ -90,7 +97,7 @@ create or replace function ab_internal.evidence(experiment_id integer)
         'days', greatest(extract(epoch from coalesce(x.stopped_at, now()) - x.started_at) / 86400, 0),
         'minimum_days', (k.settings ->> 'minimum_days')::integer,
         'is_stopped', x.status = 'stopped',
-        'is_final', coalesce(x.status = 'stopped' or x.ends_at <= now() or u.units >= (k.settings ->> 'planned_units')::bigint, false),
+        'is_final', f.is_final,
         'alpha', (k.settings ->> 'alpha')::double precision,
         'is_bayesian', k.settings ->> 'mode' = 'bayesian',
         'minimum_effect', (k.settings ->> 'minimum_effect')::double precision,
@@ -103,7 +110,8 @@ create or replace function ab_internal.evidence(experiment_id integer)
                     'variant', v.variant,
                     'metric', r.metric,
                     'lower_is_better', coalesce(d.lower_is_better, false),
-                    'significant', r.significant,
+                    -- A test for one end decides there and not before.
+                    'significant', r.significant and (f.is_final or k.settings ->> 'mode' <> 'fixed'),
                     'diff', case when r.method like '%cuped' then r.cuped_diff else r.diff end,
                     'lift', case when r.method like '%cuped' then r.cuped_lift else r.lift end,
                     -- What holds at all looks where there are several.
@@ -134,11 +142,14 @@ create or replace function ab_internal.evidence(experiment_id integer)
     from ab.experiment x
     cross join lateral (select ab_internal.complete_analysis(x.experiment, x.analysis) as settings) k
     cross join lateral (
-        select min(coalesce(s.units, 0)) as least, sum(coalesce(s.units, 0))::bigint as units, sum(coalesce(s.multiple_units, 0)) as multiple_units
+        select coalesce(min(coalesce(s.units, 0)), 0) as least, coalesce(sum(s.units), 0)::bigint as units, coalesce(sum(s.multiple_units), 0) as multiple_units
         from ab.variant v
         left join ab.variant_statistic s on s.experiment_id = v.experiment_id and s.variant = v.variant
         where v.experiment_id = x.experiment_id
     ) u
+    cross join lateral (
+        select coalesce(x.status = 'stopped' or x.ends_at <= now() or u.units >= (k.settings ->> 'planned_units')::bigint, false) as is_final
+    ) f
     cross join lateral ab_internal.sample_ratio(x.experiment_id, (k.settings ->> 'sample_ratio_threshold')::double precision) t
     where x.experiment_id = evidence.experiment_id
 $$;
@@ -164,7 +175,7 @@ $$;
 comment on function @extschema@.ab_decide(text) is $$What the results say to do, with which variant, and why.
 
 decision, the first of these that holds: collecting (fewer users than minimum_units in a variant, or no primary metric), broken (sample ratio mismatch, more than 1 % of users in several variants, or unequal before they were exposed), stop_harm (a guardrail is harmed), stop (worse), suspicious (better by more than half: check first), ship, ship_with_risk (better, but guardrails stayed open to the end), keep_running, no_effect (an effect of minimum_effect is ruled out), inconclusive.
-Better and worse are by what ab_results() calls significant; in mode bayesian better is an expected loss below accepted_loss. Nothing is shipped before minimum_days.
+Better and worse are by what ab_results() calls significant, in mode fixed at its end only; in mode bayesian better is an expected loss below accepted_loss. Nothing is shipped before minimum_days.
 Errors: experiment_not_found (42704).
 
 Example: SELECT decision, variant, reasons FROM ab_decide('checkout_button');$$;

@@ -474,8 +474,8 @@ create or replace function ab_internal.experiment_metric_before()
 begin
     if tg_op = 'INSERT' then
         new.workspace_id := coalesce(new.workspace_id, (select x.workspace_id from ab.experiment x where x.experiment_id = new.experiment_id));
-        -- Holdouts start as they are created. What a dump brings back has been counted.
-        if not new.is_counted and new.role in ('primary', 'secondary')
+        -- Holdouts start as they are created. What a dump brings back was added at another time.
+        if new.added_at = now() and new.role in ('primary', 'secondary')
             and exists (select from ab.experiment x where x.experiment_id = new.experiment_id and x.started_at is not null and x.kind <> 'holdout') then
             perform ab_internal.raise('wrong_status', format('experiment "%s" has started: its primary and secondary metrics are fixed', x.experiment),
                 'add the metric in the role exploratory or guardrail')

@@ -10,7 +10,7 @@ const PURE: &str = "ab_adjust_pvalues ab_adjust_pvalues_table ab_bandit ab_bandi
     ab_interaction ab_lift_ci ab_mannwhitney ab_mannwhitney_agg ab_mde ab_mean_ci ab_moments \
     ab_moments_merge ab_moments_row ab_noninferiority ab_poststratify ab_power ab_prior ab_project \
     ab_proportion_ci ab_quantile ab_quantile_ci ab_quantile_sketch ab_quantile_sketch_merge \
-    ab_ratio_test ab_runtime ab_sample_size ab_sample_size_prop ab_sequential ab_shrink ab_srm \
+    ab_ratio_test ab_runtime ab_sample_size ab_sample_size_prop ab_sequential ab_shrink ab_simulate_aa ab_srm \
     ab_srm_agg ab_srm_phases ab_srm_sequential ab_stats ab_stats2 ab_ttest ab_ttest_agg ab_ztest \
     ab_ztest_agg";
 

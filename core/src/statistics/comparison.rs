@@ -347,8 +347,9 @@ fn posterior(
     let scale = control_mean.abs();
     let prior =
         Prior { mean: settings.prior.mean * scale * sign, sd: settings.prior.sd.map(|sd| sd * scale) };
-    // Of a control of 0 no lift can be believed.
-    if prior.sd == Some(0.0) {
+    // Of a control of 0 no lift can be believed, nor of one so great that the prior leaves the range.
+    let is_in_range = prior.mean.is_finite() && prior.sd.is_none_or(|sd| sd > 0.0 && sd.is_finite());
+    if !is_in_range {
         return Ok(None);
     }
     normal_posterior(sign * diff, standard_error, prior, settings.alpha).map(Some)
