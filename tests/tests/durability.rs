@@ -177,7 +177,7 @@ fn fill(client: &mut Client) {
              select ab_expose('u' || n, 's') from generate_series(1, 60) n; select ab_set_weights('s', '{\"control\": 3, \"treatment\": 1}');
              select ab_create_experiment('over'); select ab_start('over'); select ab_stop('over', ship => 'treatment');
              select ab_create_metric('purchases', 'buy', 'count'), ab_create_metric('spent', 'buy', 'sum'), ab_create_metric('bought', 'buy');
-             select ab_add_metric('e', 'purchases', 'primary'), ab_add_metric('e', 'spent'), ab_add_metric('f', 'bought');
+             select ab_add_metric('e', 'purchases'), ab_add_metric('e', 'spent'), ab_add_metric('f', 'bought');
              select ab_expose('u' || n, 'e'), ab_expose(n, 'f') from generate_series(1, 60) n;
              select ab_track('u' || n % 80, 'buy', n / 8.0, event_type => (array['custom', 'purchase'])[1 + n % 2]) from generate_series(1, 300) n;
              select ab_track('u' || n, 'buy', 0.1, event_time => now() - interval '20 days', event_id => gen_random_uuid()) from generate_series(1, 10) n;
