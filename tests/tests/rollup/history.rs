@@ -676,10 +676,10 @@ impl<'a> History<'a> {
                 let is_repeatable =
                     self.sessions[session].transaction.as_ref().is_some_and(|open| open.is_repeatable);
                 let code = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
-                let has_expired = error
-                    .as_db_error()
-                    .and_then(|error| error.detail())
-                    .is_some_and(|detail| detail.contains("event_expired"));
+                let has_expired =
+                    error.as_db_error().and_then(|error| error.detail()).is_some_and(|detail| {
+                        detail.contains("event_expired") || detail.contains("events_incomplete")
+                    });
                 if (is_repeatable && code == "40001") || has_expired {
                     self.script.push_str("-- refused\n");
                     self.end(session, false)?;
