@@ -113,6 +113,15 @@ pub enum CorrectionName {
     By,
 }
 
+/// Users of all variants together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    /// More may come.
+    SoFar(i64),
+    /// These are all: the experiment is over.
+    Final(i64),
+}
+
 /// Planned users where nobody says: confidence sequences are narrowest there.
 const DEFAULT_PLANNED_UNITS: f64 = 10_000.0;
 
@@ -204,19 +213,24 @@ impl Analysis {
     /// The look to take now that there are so many `units`, for one of so many `treatments`, or `None` when none is due: past
     /// looks were at shares `past_information` with the critical values `past_bounds`, which are kept.
     ///
-    /// Several treatments share alpha equally.
+    /// Several treatments share alpha equally. The last look spends all that is left, also where fewer users came than were
+    /// planned: past looks were then greater shares than was thought, so more alike, and the bound errs on the safe side.
     ///
     /// # Errors
     /// [`InvalidArgument`] for past looks that no design has.
     pub fn due_look(
         &self,
-        units: i64,
+        units: Units,
         treatments: usize,
         past_information: &[f64],
         past_bounds: &[f64],
     ) -> Result<Option<Look>, InvalidArgument> {
         let Some(planned) = self.planned_units else { return Ok(None) };
-        let reached = (units as f64 / planned as f64).min(1.0);
+        let reached = match units {
+            Units::SoFar(units) => (units as f64 / planned as f64).min(1.0),
+            Units::Final(units) if units > 0 => 1.0,
+            Units::Final(_) => return Ok(None),
+        };
         let last = past_information.last().copied().unwrap_or(0.0);
         let is_due = self.looks.iter().any(|&look| look > last && look <= reached);
         // A look that brings next to no information is left for the next one.
@@ -276,15 +290,26 @@ mod tests {
     fn looks_fall_due_at_their_shares_and_spend_what_is_left() {
         let plan = r#"{"mode": "group_sequential", "planned_units": 1000}"#;
         let analysis = Analysis::compile("it", plan).unwrap();
-        assert_eq!(analysis.due_look(199, 1, &[], &[]), Ok(None));
-        let first = analysis.due_look(200, 1, &[], &[]).unwrap().unwrap();
+        assert_eq!(analysis.due_look(Units::SoFar(199), 1, &[], &[]), Ok(None));
+        let first = analysis.due_look(Units::SoFar(200), 1, &[], &[]).unwrap().unwrap();
         assert!((first.z_bound - 4.8769).abs() < 1e-3, "{first:?}");
-        assert_eq!(analysis.due_look(399, 1, &[0.2], &[first.z_bound]), Ok(None));
+        assert_eq!(analysis.due_look(Units::SoFar(399), 1, &[0.2], &[first.z_bound]), Ok(None));
         // Looks that were missed are made up for by the next.
-        let late = analysis.due_look(5_000, 1, &[0.2], &[first.z_bound]).unwrap().unwrap();
+        let late = analysis.due_look(Units::SoFar(5_000), 1, &[0.2], &[first.z_bound]).unwrap().unwrap();
         assert!((late.alpha_spent - 0.05).abs() < 1e-9, "{late:?}");
-        assert_eq!(analysis.due_look(6_000, 1, &[0.2, 1.0], &[first.z_bound, late.z_bound]), Ok(None));
-        let shared = analysis.due_look(200, 2, &[], &[]).unwrap().unwrap();
+        assert_eq!(
+            analysis.due_look(Units::SoFar(6_000), 1, &[0.2, 1.0], &[first.z_bound, late.z_bound]),
+            Ok(None)
+        );
+        let shared = analysis.due_look(Units::SoFar(200), 2, &[], &[]).unwrap().unwrap();
         assert!(shared.z_bound > first.z_bound);
+        // Stopped halfway: what is left of alpha is spent on the users there are.
+        let closing = analysis.due_look(Units::Final(500), 1, &[0.2], &[first.z_bound]).unwrap().unwrap();
+        assert_eq!(closing, late);
+        assert_eq!(
+            analysis.due_look(Units::Final(500), 1, &[0.2, 1.0], &[first.z_bound, late.z_bound]),
+            Ok(None)
+        );
+        assert_eq!(analysis.due_look(Units::Final(0), 1, &[], &[]), Ok(None));
     }
 }

@@ -61,39 +61,35 @@ begin
         select
             d.day, a.metric_id, a.variant_id,
             sum(h.units) over so_far as units,
-            sum(h.conversions) over so_far as conversions,
-            sum(h.total) over so_far as total,
-            sum(h.denominator) over so_far as denominator,
-            sum(h.total_of_squares) over so_far as total_of_squares,
-            sum(h.denominator_of_squares) over so_far as denominator_of_squares,
-            sum(h.total_denominator) over so_far as total_denominator
+            -- Of the time before exposure, and of caps, days keep nothing.
+            row(
+                wanted, a.metric_id, a.variant, (sum(h.conversions) over so_far)::bigint, 0, 0, sum(h.total) over so_far, sum(h.total) over so_far,
+                sum(h.denominator) over so_far, 0, 0, sum(h.total_of_squares) over so_far, sum(h.denominator_of_squares) over so_far, 0, 0,
+                sum(h.total_denominator) over so_far, 0, 0, 0, 0, 0
+            )::ab.metric_statistic as sums,
+            null::double precision as z_bound
         from (select distinct h.day from history h, last l where h.day < l.day) d
         cross join arm a
         left join history h on h.day = d.day and h.metric = a.metric and h.variant = a.variant
         window so_far as (partition by a.metric_id, a.variant_id order by d.day)
         union all
         -- The last day is what is known now, and not at the last refresh.
-        select l.day, a.metric_id, a.variant_id, u.units, t.conversions, t.total, t.denominator, t.total_of_squares, t.denominator_of_squares, t.total_denominator
+        select l.day, a.metric_id, a.variant_id, u.units, t, b.z_bound
         from last l
         cross join arm a
+        left join (
+            select k.z_bound from ab.look k where k.experiment_id = wanted order by k.look desc limit 1
+        ) b on true
         left join ab.variant_statistic u on u.experiment_id = wanted and u.variant = a.variant
         left join ab.metric_statistic t on t.experiment_id = wanted and t.metric_id = a.metric_id and t.variant = a.variant
     ),
     part as (
         select
-            s.day, a.metric_id, a.metric, a.kind, a.lower_is_better, a.role, a.complete_from,
-            array_agg(
-                row(
-                    a.variant_id, a.variant, a.is_control, coalesce(s.units, 0)::bigint,
-                    row(
-                        wanted, a.metric_id, a.variant, s.conversions::bigint, 0, 0, s.total, s.total,
-                        s.denominator, 0, 0, s.total_of_squares, s.denominator_of_squares, 0, 0, s.total_denominator, 0, 0, 0, 0, 0
-                    )::ab.metric_statistic
-                )::ab_internal.arm
-            ) as arms
+            s.day, a.metric_id, a.metric, a.kind, a.lower_is_better, a.role, a.complete_from, s.z_bound,
+            array_agg(row(a.variant_id, a.variant, a.is_control, coalesce(s.units, 0)::bigint, s.sums)::ab_internal.arm) as arms
         from state s
         join arm a using (metric_id, variant_id)
-        group by s.day, a.metric_id, a.metric, a.kind, a.lower_is_better, a.role, a.complete_from
+        group by s.day, a.metric_id, a.metric, a.kind, a.lower_is_better, a.role, a.complete_from, s.z_bound
     )
     select
         p.day, p.metric, p.role, r.variant, r.is_control,
@@ -102,14 +98,14 @@ begin
         coalesce(r.note, case when p.complete_from is not null then 'incomplete' end)
     from part p
     cross join known k
-    cross join lateral ab_internal.compare_arms(p.kind, p.arms, k.settings, p.lower_is_better, null, null) r
+    cross join lateral ab_internal.compare_arms(p.kind, p.arms, k.settings, p.lower_is_better, null, p.z_bound, false) r
     order by p.day, array_position(array['primary', 'secondary', 'guardrail', 'exploratory'], p.role), p.metric, r.is_control desc, r.variant_id;
 end
 $$;
 
 comment on function @extschema@.ab_results_daily(text) is $$The results of an experiment as they grew: for each day (UTC) those of the users first exposed up to then, with all they have done until now, each with its interval. Made for charts: the last day is ab_results().
 
-Days before the last are as of the last refresh of ab.daily_result (ab_maintain() and gateways see to it). In mode sequential the sequential columns hold for all days together; ci and p_value only for a day chosen beforehand.
+Days before the last are as of the last refresh of ab.daily_result (ab_maintain() and gateways see to it). In mode sequential the sequential columns hold for all days together (where CUPED decides, those of the last day are of its estimate, of the others of the raw one); in mode group_sequential the last day has the last look''s interval. ci and p_value hold only for a day chosen beforehand.
 Errors: experiment_not_found (42704).
 
 Example: SELECT day, variant, units, lift, lift_low, lift_high FROM ab_results_daily('checkout_button') WHERE metric = 'signups';$$;

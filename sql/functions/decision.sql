@@ -1,5 +1,5 @@
 -- From results to what to do, and in what words.
-create or replace function ab_internal.due_look(analysis jsonb, units bigint, treatments integer, past_information double precision[], past_bounds double precision[])
+create or replace function ab_internal.due_look(analysis jsonb, units bigint, treatments integer, past_information double precision[], past_bounds double precision[], is_over boolean)
     returns table (information double precision, alpha_spent double precision, z_bound double precision, p_bound double precision)
     language c
     strict
@@ -9,7 +9,7 @@ create or replace function ab_internal.due_look(analysis jsonb, units bigint, tr
     as 'MODULE_PATHNAME',
     'due_look_wrapper';
 
-comment on function ab_internal.due_look(jsonb, bigint, integer, double precision[], double precision[]) is 'the look to take at so many users, after those taken; no row where none is due';
+comment on function ab_internal.due_look(jsonb, bigint, integer, double precision[], double precision[], boolean) is 'the look to take at so many users, after those taken, the last one where no more will come; no row where none is due';
 
 create or replace function ab_internal.recommend(evidence jsonb)
     returns table (decision text, variant text, reasons text[])
@@ -42,6 +42,7 @@ begin
             x.analysis,
             (select sum(s.units)::bigint from ab.variant_statistic s where s.experiment_id = x.experiment_id) as units,
             (select count(*)::integer - 1 from ab.variant v where v.experiment_id = x.experiment_id) as treatments,
+            x.status = 'stopped' or coalesce(x.ends_at <= now(), false) as is_over,
             coalesce(p.look, 0) as look,
             coalesce(p.information, '{}') as information,
             coalesce(p.bounds, '{}') as bounds
@@ -50,20 +51,24 @@ begin
             select max(l.look) as look, array_agg(l.information order by l.look) as information, array_agg(l.z_bound order by l.look) as bounds
             from (select distinct on (k.look) k.look, k.information, k.z_bound from ab.look k where k.experiment_id = x.experiment_id order by k.look) l
         ) p
-        where x.status = 'running'
-            and x.analysis ->> 'mode' = 'group_sequential'
+        where x.analysis ->> 'mode' = 'group_sequential'
+            and x.status <> 'draft'
+            -- The first roll-up after the stop takes the closing look.
+            and coalesce(x.stopped_at, 'infinity') > now() - interval '7 days'
     loop
         -- What is wrong with one experiment must not stop the counting of all.
         begin
             for due in
-                select d.* from ab_internal.due_look(ab_internal.complete_analysis(watched.experiment, watched.analysis), watched.units, watched.treatments, watched.information, watched.bounds) d
+                select d.* from ab_internal.due_look(ab_internal.complete_analysis(watched.experiment, watched.analysis), watched.units, watched.treatments, watched.information, watched.bounds, watched.is_over) d
             loop
-                insert into ab.look (experiment_id, look, variant, units, information, alpha_spent, z_bound, p_bound, p_value, is_crossed)
+                insert into ab.look (experiment_id, look, variant, units, information, alpha_spent, z_bound, p_bound, diff, p_value, is_crossed)
                 select
-                    watched.experiment_id, watched.look + 1, r.variant, watched.units, due.information, due.alpha_spent, due.z_bound, due.p_bound, e.p_value,
+                    watched.experiment_id, watched.look + 1, r.variant, watched.units, due.information, due.alpha_spent, due.z_bound, due.p_bound, e.diff, e.p_value,
                     coalesce(e.p_value < due.p_bound, false)
                 from ab.experiment_results r
-                cross join lateral (select case r.method when 'cuped' then r.cuped_p_value else r.p_value end as p_value) e
+                cross join lateral (
+                    select case r.method when 'cuped' then r.cuped_diff else r.diff end as diff, case r.method when 'cuped' then r.cuped_p_value else r.p_value end as p_value
+                ) e
                 where r.experiment_id = watched.experiment_id
                     and r.role = 'primary'
                     and not r.is_control;
@@ -109,16 +114,19 @@ create or replace function ab_internal.evidence(experiment_id integer)
                 jsonb_build_object(
                     'variant', v.variant,
                     'metric', r.metric,
+                    'units', r.units,
+                    'mean', r.mean,
+                    'variance', r.variance,
                     'lower_is_better', coalesce(d.lower_is_better, false),
                     -- A test for one end decides there and not before.
                     'significant', r.significant and (f.is_final or k.settings ->> 'mode' <> 'fixed'),
                     'diff', case when r.method like '%cuped' then r.cuped_diff else r.diff end,
                     'lift', case when r.method like '%cuped' then r.cuped_lift else r.lift end,
                     -- What holds at all looks where there are several.
-                    'lift_low', case when r.sequential_low is not null then r.sequential_low / nullif(abs(c.mean), 0) when r.method = 'cuped' then r.cuped_lift_low else r.lift_low end,
-                    'lift_high', case when r.sequential_high is not null then r.sequential_high / nullif(abs(c.mean), 0) when r.method = 'cuped' then r.cuped_lift_high else r.lift_high end,
+                    'lift_low', case when r.sequential_low is not null then ab_internal.to_double(r.sequential_low::numeric / nullif(abs(c.mean), 0)::numeric) when r.method = 'cuped' then r.cuped_lift_low else r.lift_low end,
+                    'lift_high', case when r.sequential_high is not null then ab_internal.to_double(r.sequential_high::numeric / nullif(abs(c.mean), 0)::numeric) when r.method = 'cuped' then r.cuped_lift_high else r.lift_high end,
                     'chance_to_win', r.chance_to_win,
-                    'expected_loss', r.expected_loss / nullif(abs(c.mean), 0),
+                    'expected_loss', ab_internal.to_double(r.expected_loss::numeric / nullif(abs(c.mean), 0)::numeric),
                     'accepted_loss', (k.settings ->> 'accepted_loss')::double precision,
                     'covariate_balance_p_value', r.covariate_balance_p_value,
                     'guardrails', coalesce((

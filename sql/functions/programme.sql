@@ -35,9 +35,11 @@ begin
             r.p_value,
             x.shipped_variant = r.variant as shipped
         from ab.experiment x
-        join ab.experiment_results r on r.experiment_id = x.experiment_id and r.metric_id = wanted and not r.is_control
-        join ab.experiment_results c on c.experiment_id = x.experiment_id and c.metric_id = wanted and c.is_control
-        where x.workspace_id = (select d.workspace_id from ab.metric d where d.metric_id = wanted)
+        -- Of each experiment by itself: a join would make the results of all there are.
+        cross join lateral (select e.* from ab.experiment_results e where e.experiment_id = x.experiment_id and e.metric_id = wanted offset 0) r
+        cross join lateral (select e.* from ab.experiment_results e where e.experiment_id = x.experiment_id and e.metric_id = wanted and e.is_control offset 0) c
+        where not r.is_control
+            and x.workspace_id = (select d.workspace_id from ab.metric d where d.metric_id = wanted)
             and x.experiment_id in (select m.experiment_id from ab.experiment_metric m where m.metric_id = wanted)
             and x.status = 'stopped'
             and x.kind = 'experiment'
@@ -166,8 +168,8 @@ begin
         select
             a.variant as a, b.experiment_id as other, b.variant as b,
             count(*) as n,
-            avg(least(coalesce(u.total, 0), judged.cap)) as mean,
-            var_samp(least(coalesce(u.total, 0), judged.cap)) as variance
+            ab_internal.to_double(avg(least(coalesce(u.total, 0), judged.cap))) as mean,
+            ab_internal.to_double(var_samp(least(coalesce(u.total, 0), judged.cap))) as variance
         from ab.exposure a
         join ab.exposure b on b.user_id = a.user_id and b.experiment_id <> a.experiment_id
         join ab.experiment y on y.experiment_id = b.experiment_id and y.status in ('running', 'paused') and y.kind <> 'holdout'
@@ -186,8 +188,8 @@ begin
         select
             t.variant, o.experiment_id as other, o.variant as other_variant,
             array_agg(coalesce(c.n, 0) order by k.place) as n,
-            array_agg(coalesce(c.mean, 0)::double precision order by k.place) as mean,
-            array_agg(coalesce(c.variance, 0)::double precision order by k.place) as variance
+            array_agg(case when c.n is null then 0 else c.mean end order by k.place) as mean,
+            array_agg(case when c.n > 1 then c.variance else 0 end order by k.place) as variance
         from arm t
         join arm tc on tc.experiment_id = wanted and tc.is_control
         cross join (select distinct c.other from cell c) e
@@ -270,9 +272,10 @@ begin
             -- 80 % power at 5 %: noise falls with the root of the users.
             (c.units + r.units) * (2.801585218112969 * r.se / nullif(greatest(abs(r.diff), coalesce((x.analysis ->> 'minimum_effect')::double precision * abs(c.mean), 0)), 0)) ^ 2 as needed
         from ab.experiment x
-        join ab.experiment_results r on r.experiment_id = x.experiment_id and r.role = 'primary' and not r.is_control
-        join ab.experiment_results c on c.experiment_id = x.experiment_id and c.metric_id = r.metric_id and c.is_control
-        where x.workspace_id = own
+        cross join lateral (select e.* from ab.experiment_results e where e.experiment_id = x.experiment_id and e.role = 'primary' offset 0) r
+        cross join lateral (select e.* from ab.experiment_results e where e.experiment_id = x.experiment_id and e.role = 'primary' and e.is_control offset 0) c
+        where not r.is_control
+            and x.workspace_id = own
             and x.status = 'stopped'
             and x.kind = 'experiment'
             and x.shipped_variant is null

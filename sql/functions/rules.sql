@@ -424,6 +424,14 @@ begin
         and exists (select from ab.experiment_metric m where m.metric_id = old.metric_id) then
         perform ab_internal.raise('immutable', format('metric "%s" cannot change its workspace because experiments use it', old.metric),
             'create another metric and add that');
+    elsif (new.cap, new.covariate_window, new.lower_is_better) is distinct from (old.cap, old.covariate_window, old.lower_is_better) then
+        perform ab_internal.raise('wrong_status', format('metric "%s" judges experiment "%s", which is running: its cap, covariate_window and lower_is_better are fixed', old.metric, x.experiment),
+            'create another metric and add that in the role exploratory')
+        from ab.experiment_metric m
+        join ab.experiment x using (experiment_id)
+        where m.metric_id = old.metric_id
+            and m.role <> 'exploratory'
+            and x.status in ('running', 'paused');
     end if;
     perform ab_internal.check_filter(format('filter of metric "%s"', new.metric), f.filter)
     from unnest(array[new.filter, new.denominator_filter]) f (filter)
@@ -500,6 +508,13 @@ begin
                 and x.started_at is not null;
         end if;
         return new;
+    end if;
+    if old.role <> 'exploratory' then
+        perform ab_internal.raise('wrong_status', format('experiment "%s" is running: the metrics that it is judged by are fixed', x.experiment),
+            'stop the experiment first; only exploratory metrics can be taken off before')
+        from ab.experiment x
+        where x.experiment_id = old.experiment_id
+            and x.status in ('running', 'paused');
     end if;
     perform ab_internal.delete_units(old.experiment_id, array[old.metric_id]);
     delete from ab.metric_statistic s where s.experiment_id = old.experiment_id and s.metric_id = old.metric_id;

@@ -6,6 +6,7 @@ create or replace function ab_internal.metric_results(
     lower_is_better boolean,
     margin double precision,
     z_bound double precision,
+    is_final boolean,
     units bigint[],
     conversions bigint[],
     mean double precision[],
@@ -54,9 +55,9 @@ create or replace function ab_internal.metric_results(
     as 'MODULE_PATHNAME',
     'metric_results_wrapper';
 
-comment on function ab_internal.metric_results(text, jsonb, boolean, double precision, double precision, bigint[], bigint[], double precision[], double precision[], double precision[], double precision[], double precision[]) is 'what core/src/statistics/comparison.rs finds in the arms of a metric, the control first; decisive_p_value is the one that decides in the mode of analysis';
+comment on function ab_internal.metric_results(text, jsonb, boolean, double precision, double precision, boolean, bigint[], bigint[], double precision[], double precision[], double precision[], double precision[], double precision[]) is 'what core/src/statistics/comparison.rs finds in the arms of a metric, the control first; decisive_p_value is the one that decides in the mode of analysis';
 
-create or replace function ab_internal.compare_arms(kind text, arms ab_internal.arm[], analysis jsonb, lower_is_better boolean, margin double precision, z_bound double precision)
+create or replace function ab_internal.compare_arms(kind text, arms ab_internal.arm[], analysis jsonb, lower_is_better boolean, margin double precision, z_bound double precision, is_final boolean)
     returns table (
         variant_id integer,
         variant text,
@@ -182,7 +183,7 @@ begin atomic
             from arm a
         ) a
         cross join lateral ab_internal.metric_results(
-            compare_arms.kind, compare_arms.analysis, compare_arms.lower_is_better, compare_arms.margin, compare_arms.z_bound,
+            compare_arms.kind, compare_arms.analysis, compare_arms.lower_is_better, compare_arms.margin, compare_arms.z_bound, compare_arms.is_final,
             a.units, a.conversions, a.mean, a.variance, a.covariate_mean, a.covariate_variance, a.covariance
         ) r
     )
@@ -218,4 +219,4 @@ begin atomic
     cross join control c;
 end;
 
-comment on function ab_internal.compare_arms(text, ab_internal.arm[], jsonb, boolean, double precision, double precision) is 'the results of one metric from the sums of its variants, the control among them';
+comment on function ab_internal.compare_arms(text, ab_internal.arm[], jsonb, boolean, double precision, double precision, boolean) is 'the results of one metric from the sums of its variants, the control among them';

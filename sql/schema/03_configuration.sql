@@ -82,9 +82,9 @@ create index experiment_holdout_idx on ab.experiment (workspace_id)
 where
     kind = 'holdout';
 
-create index experiment_group_sequential_idx on ab.experiment (experiment_id)
+create index experiment_group_sequential_idx on ab.experiment (coalesce(stopped_at, 'infinity'))
 where
-    status = 'running' and analysis ->> 'mode' = 'group_sequential';
+    analysis ->> 'mode' = 'group_sequential';
 
 create index experiment_layer_id_idx on ab.experiment (layer_id)
 where

@@ -140,12 +140,13 @@ create table ab.look (
     alpha_spent double precision not null,
     z_bound double precision not null,
     p_bound double precision not null,
+    diff double precision,
     p_value double precision,
     is_crossed boolean not null,
     primary key (experiment_id, look, variant)
 );
 
-comment on table ab.look is 'the looks that ab_rollup() took at experiments analysed in mode group_sequential, of each treatment: at which share of the planned users (information), and whether the p-value of the primary metric was below the bound';
+comment on table ab.look is 'the looks that ab_rollup() took at experiments analysed in mode group_sequential, of each treatment: at which share of the planned users (information), and whether the p-value of the primary metric was below the bound, with its difference as it was then';
 
 -- Minutes, hours and days of the same events side by side, so that each can be kept for as long as it is of use.
 create table ab.activity (

@@ -15,7 +15,12 @@ select
         when q.mode = 'bayesian' then q.chance_to_win not between q.alpha / 2 and 1 - q.alpha / 2
         -- Between its looks nothing is decided.
         when q.mode = 'group_sequential' and q.role = 'primary' then exists (
-            select from ab.look l where l.experiment_id = q.experiment_id and l.variant = q.variant and l.is_crossed
+            select
+            from ab.look l
+            where l.experiment_id = q.experiment_id
+                and l.variant = q.variant
+                and l.is_crossed
+                and sign(l.diff) = sign(case q.method when 'cuped' then q.cuped_diff else q.diff end)
         )
         else q.p_adjusted < q.alpha
     end as significant,
@@ -27,8 +32,8 @@ select
         q.note,
         case
             when q.complete_from is not null then 'incomplete'
-            -- A test for one end says less before it.
-            when q.p_value is not null and q.mode = 'fixed' and not q.is_final then 'not_final'
+            -- A test for one end says less before it, and planned looks are at the primary metric.
+            when q.p_value is not null and not q.is_final and (q.mode = 'fixed' or q.mode = 'group_sequential' and q.role <> 'primary') then 'not_final'
         end
     ) as note,
     q.experiment_id,
@@ -41,15 +46,14 @@ from (
         case f.correction
             when 'none' then r.decisive_p_value
             else (@extschema@.ab_adjust_pvalues(array_agg(r.decisive_p_value) over family, f.correction))[row_number() over family]
-        end as p_adjusted,
-        coalesce(s.status = 'stopped' or s.ends_at <= now() or s.all_units >= s.planned_units, false) as is_final
+        end as p_adjusted
     from (
         select
             a.*,
             k.settings,
             k.settings ->> 'mode' as mode,
             (k.settings ->> 'alpha')::double precision as alpha,
-            (k.settings ->> 'planned_units')::bigint as planned_units
+            coalesce(a.status = 'stopped' or a.ends_at <= now() or a.all_units >= (k.settings ->> 'planned_units')::bigint, false) as is_final
         from (
             select
                 x.experiment_id,
@@ -85,7 +89,7 @@ from (
     left join lateral (
         select l.z_bound from ab.look l where s.mode = 'group_sequential' and l.experiment_id = s.experiment_id order by l.look desc limit 1
     ) l on true
-    cross join lateral ab_internal.compare_arms(s.kind, s.arms, s.settings, s.lower_is_better, s.margin, l.z_bound) r
+    cross join lateral ab_internal.compare_arms(s.kind, s.arms, s.settings, s.lower_is_better, s.margin, l.z_bound, s.is_final) r
     window family as (
         partition by s.experiment_id, s.role
         order by s.metric_id, r.variant_id

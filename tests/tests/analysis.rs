@@ -79,6 +79,9 @@ fn settings_are_fixed_with_their_version_once_the_experiment_starts() {
         "insert into ab.experiment_metric (experiment_id, metric_id) select experiment_id, metric_id from ab.experiment, ab.metric where metric = 'third'",
         "update ab.experiment_metric set role = 'secondary' where role = 'primary'",
         "update ab.experiment_metric set margin = 0.5 where role = 'guardrail'",
+        "delete from ab.experiment_metric where role = 'primary'",
+        "update ab.metric set lower_is_better = true where metric = 'other'",
+        "update ab.metric set covariate_window = '1 day' where metric = 'bought'",
     ] {
         assert_eq!(code(&mut client, refused), "wrong_status", "{refused}");
     }
@@ -86,6 +89,10 @@ fn settings_are_fixed_with_their_version_once_the_experiment_starts() {
     let roles = "select string_agg(format('%s %s', metric, role), ', ' order by metric) from ab_results('e') where is_control";
     assert_eq!(text(&mut client, roles), "bought primary, other guardrail, third exploratory");
     assert_eq!(text(&mut client, "select distinct analysis_version from ab_results('e')"), "3");
+    // What decides nothing may be taken off, and once it is over, all may.
+    run(&mut client, "update ab.metric set lower_is_better = true where metric = 'third'");
+    run(&mut client, "delete from ab.experiment_metric where role = 'exploratory'");
+    run(&mut client, "select ab_stop('e'); delete from ab.experiment_metric where role = 'guardrail'");
     assert_calm_log();
 }
 
@@ -217,6 +224,7 @@ fn the_mode_says_what_decides() {
         ("{\"mode\": \"sequential\"}", "confidence_sequence", "", true),
         ("{\"mode\": \"sequential\", \"cuped\": true}", "confidence_sequence_cuped", "", true),
         ("{\"mode\": \"bayesian\"}", "welch_t", "", false),
+        ("{\"mode\": \"group_sequential\", \"planned_units\": 9000}", "welch_t", "", false),
     ] {
         let database = Database::new();
         let mut client = database.connect();
@@ -227,6 +235,46 @@ fn the_mode_says_what_decides() {
         );
         assert_eq!(found, format!("{method}|{note}|{}|t", if sequential { "t" } else { "f" }), "{analysis}");
     }
+}
+
+#[test]
+fn only_the_metric_that_is_looked_at_is_final_between_looks() {
+    let database = Database::new();
+    let mut client = database.connect();
+    prepare(&mut client, 600, "{\"mode\": \"group_sequential\", \"planned_units\": 9000}");
+    let notes = "select string_agg(distinct concat_ws(' ', role, note), ', ' order by concat_ws(' ', role, note)) from ab_results('e') where not is_control";
+    assert_eq!(
+        text(&mut client, notes),
+        "exploratory not_final, guardrail not_final, primary, secondary not_final"
+    );
+    run(&mut client, "select ab_stop('e')");
+    assert_eq!(text(&mut client, notes), "exploratory, guardrail, primary, secondary");
+}
+
+#[test]
+fn a_stop_takes_the_closing_look_with_the_alpha_that_is_left() {
+    let database = Database::new();
+    let mut client = database.connect();
+    prepare(&mut client, 600, "{\"mode\": \"group_sequential\", \"planned_units\": 9000}");
+    assert_eq!(text(&mut client, "select count(*) from ab.look"), "0");
+    run(&mut client, "select ab_stop('e'); select ab_rollup()");
+    let looks = "select string_agg(distinct concat_ws(' ', look, units, information, round(alpha_spent::numeric, 9)), ', ') from ab.look";
+    assert_eq!(text(&mut client, looks), "1 600 1 0.025000000", "two treatments share alpha");
+    assert_same(
+        &mut client,
+        "what was seen",
+        "select l.variant, l.diff, r.diff from ab.look l join ab_results('e') r using (variant) where r.role = 'primary'
+         union all select l.variant, l.p_value, r.p_value from ab.look l join ab_results('e') r using (variant) where r.role = 'primary'",
+    );
+    run(&mut client, "select ab_rollup()");
+    assert_eq!(text(&mut client, looks), "1 600 1 0.025000000", "it is the last");
+    // A look that was crossed the other way decides nothing.
+    let significant = "select bool_or(significant)::text from ab_results('e') where role = 'primary'";
+    run(&mut client, "update ab.look l set is_crossed = true, diff = -l.diff");
+    assert_eq!(text(&mut client, significant), "false");
+    run(&mut client, "update ab.look l set diff = -l.diff");
+    assert_eq!(text(&mut client, significant), "true");
+    assert_calm_log();
 }
 
 #[test]
@@ -351,7 +399,7 @@ fn what_to_do_follows_from_the_results() {
 fn days_add_up_to_the_results() {
     let database = Database::new();
     let mut client = database.connect();
-    prepare(&mut client, 3000, "{\"mode\": \"sequential\"}");
+    prepare(&mut client, 3000, "{\"mode\": \"sequential\", \"cuped\": true}");
     let days = "select count(distinct day)::text from ab_results_daily('e')";
     assert_eq!(text(&mut client, days), "1", "nothing was refreshed yet: today's state alone");
     run(&mut client, "select ab_refresh_results()");

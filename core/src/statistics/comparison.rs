@@ -9,7 +9,7 @@ use super::group_sequential::repeated_interval;
 use super::mean::{Sample, WelchTest, mean_interval, welch_test};
 use super::noninferiority::{Guardrail, Margin, noninferiority_test};
 use super::proportion::{Proportion, proportion_interval, proportion_test};
-use super::sequential::sequential_test;
+use super::sequential::{has_burned_in, sequential_test};
 use super::{Alternative, Interval, InvalidArgument, Note};
 
 /// What a metric measures of a user.
@@ -39,15 +39,10 @@ impl Kind {
 pub enum Mode {
     /// Once, when all planned users are there.
     Fixed,
-    /// At any time: confidence sequences that are narrowest at so many users of all arms together.
-    Sequential {
-        /// The planned number of users of all arms.
-        planned_units: f64,
-    },
-    /// At planned looks. Guardrails are watched between them too, and so by confidence sequences.
+    /// At any time, by confidence sequences.
+    Sequential,
+    /// At planned looks.
     GroupSequential {
-        /// The planned number of users of all arms.
-        planned_units: f64,
         /// The critical value of the last look, `None` before the first.
         z_bound: Option<f64>,
     },
@@ -62,6 +57,10 @@ pub struct Settings {
     pub alpha: f64,
     /// When it is decided.
     pub mode: Mode,
+    /// The planned number of users of all arms, where confidence sequences are narrowest.
+    pub tuning_units: f64,
+    /// Whether no more users are waited for.
+    pub is_final: bool,
     /// What was believed of the lift before, as fractions of the control's mean.
     pub prior: Prior,
     /// Whether the estimate adjusted for the covariate is the one that decides.
@@ -286,26 +285,36 @@ fn compare(
         ..Comparison::default()
     };
     if let Some(margin) = settings.margin {
-        let higher_is_better = !settings.lower_is_better;
         row.guardrail = match settings.mode {
-            Mode::Sequential { planned_units } | Mode::GroupSequential { planned_units, .. } => {
-                guardrail_at_any_time(first, second, margin, planned_units, settings)?
+            Mode::Fixed if settings.is_final => {
+                let higher_is_better = !settings.lower_is_better;
+                noninferiority_test(first, second, Margin::Relative(margin), alpha, higher_is_better)?.state
             }
-            _ => noninferiority_test(first, second, Margin::Relative(margin), alpha, higher_is_better)?.state,
+            // Harm is watched for all the time, whenever it is that success is decided.
+            _ => guardrail_at_any_time(first, second, margin, settings)?,
         };
     }
     let Some((diff, standard_error)) = decisive.diff.zip(decisive.standard_error) else { return Ok(row) };
     match settings.mode {
-        Mode::Sequential { planned_units } => {
+        Mode::Sequential => {
             let units = control.units.saturating_add(treatment.units);
-            let test =
-                sequential_test(diff, standard_error, units, alpha, planned_units, Alternative::TwoSided)?;
+            let test = sequential_test(
+                diff,
+                standard_error,
+                units,
+                alpha,
+                settings.tuning_units,
+                Alternative::TwoSided,
+            )?;
             row.sequential_p_value = test.p_value;
             row.sequential_low = test.low;
             row.sequential_high = test.high;
             row.decisive_p_value = test.p_value;
             row.method = Some(if is_adjusted { "confidence_sequence_cuped" } else { "confidence_sequence" });
-            row.note = row.note.or(test.note);
+            let has_started = [control, treatment]
+                .iter()
+                .all(|arm| has_burned_in(arm.units, (kind == Kind::Conversion).then_some(arm.conversions)));
+            row.note = row.note.or(test.note).or((!has_started).then_some(Note::BurnIn));
         }
         Mode::GroupSequential { z_bound: Some(z_bound), .. } if z_bound.is_finite() => {
             let (low, high) = repeated_interval(diff, standard_error, z_bound);
@@ -360,7 +369,6 @@ fn guardrail_at_any_time(
     control: Sample,
     treatment: Sample,
     margin: f64,
-    planned_units: f64,
     settings: &Settings,
 ) -> Result<Option<Guardrail>, InvalidArgument> {
     let alpha = settings.alpha;
@@ -374,7 +382,7 @@ fn guardrail_at_any_time(
     };
     let units = control.n.saturating_add(treatment.n);
     let test = |estimate, noise, alternative| {
-        sequential_test(estimate, noise, units, alpha, planned_units, alternative)
+        sequential_test(estimate, noise, units, alpha, settings.tuning_units, alternative)
     };
     let better = if higher_is_better { diff } else { -diff };
     // A one-sided sequence has no alpha of a half or more.

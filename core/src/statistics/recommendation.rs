@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::Alternative;
+use super::mean::{Sample, welch_test};
 use super::noninferiority::Guardrail;
 
 /// Above this share of users who saw more than one variant, assignment is broken.
@@ -32,7 +34,7 @@ pub struct Evidence {
     pub planned_units: Option<i64>,
     /// Days from the start to now or the stop.
     pub days: f64,
-    /// Whole days below which nothing is shipped.
+    /// Days below which nothing is shipped; from a week on whole weeks are waited for, because weekdays differ.
     pub minimum_days: i32,
     /// Whether it is over.
     pub is_stopped: bool,
@@ -61,6 +63,12 @@ pub struct Treatment {
     pub variant: String,
     /// The primary metric; `None` without one.
     pub metric: Option<String>,
+    /// Its users.
+    pub units: Option<i64>,
+    /// Their mean, of which the best treatments are compared with each other.
+    pub mean: Option<f64>,
+    /// Their sample variance.
+    pub variance: Option<f64>,
     /// Whether less of it is better.
     #[serde(default)]
     pub lower_is_better: bool,
@@ -181,6 +189,10 @@ impl Treatment {
             }
     }
 
+    fn sample(&self) -> Option<Sample> {
+        Some(Sample { n: self.units?, mean: self.mean?, variance: self.variance? })
+    }
+
     fn guardrails_in(&self, states: &[Guardrail]) -> Vec<&str> {
         self.guardrails
             .iter()
@@ -252,13 +264,11 @@ pub fn recommend(evidence: &Evidence) -> Recommendation {
         return Recommendation::new(Decision::Stop, None, reasons);
     }
     let relative = |treatment: &Treatment| treatment.lift.unwrap_or(0.0).abs();
-    let best = evidence
-        .treatments
-        .iter()
-        .filter(|treatment| treatment.is_winner(is_bayesian))
-        .max_by(|a, b| a.improvement().total_cmp(&b.improvement()));
-    if let Some(winner) = best {
-        return successful(evidence, winner, relative(winner) > SUSPICIOUS_LIFT);
+    let mut winners: Vec<_> =
+        evidence.treatments.iter().filter(|treatment| treatment.is_winner(is_bayesian)).collect();
+    winners.sort_by(|a, b| b.improvement().total_cmp(&a.improvement()));
+    if let Some((winner, others)) = winners.split_first() {
+        return successful(evidence, winner, others, relative(winner) > SUSPICIOUS_LIFT);
     }
     if !evidence.is_final {
         return Recommendation::new(Decision::KeepRunning, None, vec![progress(evidence)]);
@@ -299,30 +309,55 @@ fn defects(evidence: &Evidence) -> Vec<String> {
     defects
 }
 
-fn successful(evidence: &Evidence, winner: &Treatment, is_suspicious: bool) -> Recommendation {
+fn successful(
+    evidence: &Evidence,
+    winner: &Treatment,
+    others: &[&Treatment],
+    is_suspicious: bool,
+) -> Recommendation {
     let mut reasons = vec![format!("{} is better: {}", winner.variant, winner.effect())];
+    reasons.extend(others.iter().map(|other| compare_winners(winner, other, evidence.alpha)));
     if is_suspicious {
         reasons
             .push("an effect this great is more often a mistake than true: check what is counted".to_owned());
         return Recommendation::new(Decision::Suspicious, Some(winner), reasons);
     }
-    if evidence.days < f64::from(evidence.minimum_days) && !evidence.is_stopped {
+    let minimum_days = f64::from(evidence.minimum_days);
+    let least_days = if minimum_days < 7.0 { minimum_days } else { (minimum_days / 7.0).ceil() * 7.0 };
+    if evidence.days < least_days && !evidence.is_stopped {
         reasons.push(format!(
-            "it has run for {:.1} days of at least {}: weekdays differ",
-            evidence.days, evidence.minimum_days
+            "it has run for {:.1} days of at least {least_days}: weekdays differ",
+            evidence.days
         ));
         return Recommendation::new(Decision::KeepRunning, Some(winner), reasons);
     }
     let open = winner.open_guardrails();
     if open.is_empty() {
-        if evidence.treatments.len() > 1 {
-            reasons.push("whether it is better than the other treatments was not tested".to_owned());
-        }
         return Recommendation::new(Decision::Ship, Some(winner), reasons);
     }
     reasons.push(format!("that it does no harm is not shown yet on guardrail {}", open.join(", ")));
     let decision = if evidence.is_final { Decision::ShipWithRisk } else { Decision::KeepRunning };
     Recommendation::new(decision, Some(winner), reasons)
+}
+
+/// Whether the best of several treatments that are better than the control differs from another: Welch's test of one look,
+/// not corrected, because nothing is decided by it.
+fn compare_winners(winner: &Treatment, other: &Treatment, alpha: f64) -> String {
+    let (name, other_name) = (&winner.variant, &other.variant);
+    let p_value = winner.sample().zip(other.sample()).and_then(|(winner, other)| {
+        welch_test(other, winner, alpha, Alternative::TwoSided).ok().and_then(|test| test.p_value)
+    });
+    match p_value {
+        Some(p) if p < alpha => {
+            format!("{other_name} is better than the control too, and {name} than it (p {p:.2e})")
+        }
+        Some(p) => format!(
+            "{other_name} is better than the control too; that {name} and it differ is not shown (p {p:.2})"
+        ),
+        None => {
+            format!("{other_name} is better than the control too; whether {name} and it differ is unknown")
+        }
+    }
 }
 
 fn progress(evidence: &Evidence) -> String {
@@ -347,6 +382,9 @@ mod tests {
         Treatment {
             variant: "green".to_owned(),
             metric: Some("signups".to_owned()),
+            units: Some(10_000),
+            mean: Some(0.11),
+            variance: Some(0.1),
             lower_is_better: false,
             significant: Some(true),
             diff: Some(0.01),
@@ -407,6 +445,11 @@ mod tests {
         assert_eq!(decided(|e| first(e, |t| t.lift = Some(0.6))), Decision::Suspicious);
         assert_eq!(decided(|e| e.days = 6.9), Decision::KeepRunning);
         assert_eq!(decided(|e| (e.days, e.is_stopped) = (6.9, true)), Decision::Ship);
+        // From a week on whole weeks, below as it is said.
+        assert_eq!(decided(|e| (e.days, e.minimum_days) = (13.9, 10)), Decision::KeepRunning);
+        assert_eq!(decided(|e| (e.days, e.minimum_days) = (14.0, 10)), Decision::Ship);
+        assert_eq!(decided(|e| (e.days, e.minimum_days) = (3.0, 3)), Decision::Ship);
+        assert_eq!(decided(|e| e.minimum_days = i32::MAX), Decision::KeepRunning);
         let open = |e: &mut Evidence| e.treatments[0].guardrails[0].1 = None;
         assert_eq!(decided(open), Decision::ShipWithRisk);
         assert_eq!(
@@ -458,6 +501,11 @@ mod tests {
         evidence.treatments.push(Treatment { variant: "blue".to_owned(), diff: Some(0.02), ..treatment() });
         let found = recommend(&evidence);
         assert_eq!((found.decision, found.variant.as_deref()), (Decision::Ship, Some("blue")));
+        assert!(found.reasons[1].contains("is not shown"), "{:?}", found.reasons);
+        evidence.treatments[1].mean = Some(0.15);
+        assert!(recommend(&evidence).reasons[1].contains("blue than it"));
+        evidence.treatments[1].mean = None;
+        assert!(recommend(&evidence).reasons[1].contains("unknown"));
         evidence.treatments[1].diff = Some(-0.02);
         assert_eq!(recommend(&evidence).variant.as_deref(), Some("green"), "one loser among winners");
     }

@@ -238,6 +238,8 @@ fn effect_columns(found: &Effect) -> [(&'static str, Option<f64>); 7] {
 const PLAIN: Settings = Settings {
     alpha: 0.05,
     mode: Mode::Fixed,
+    tuning_units: 10_000.0,
+    is_final: true,
     prior: Prior { mean: 0.0, sd: None },
     is_adjusted: false,
     lower_is_better: false,
@@ -379,15 +381,12 @@ fn the_settings_say_which_estimate_decides() {
     assert_eq!((adjusted.method, adjusted.decisive_p_value), (Some("cuped"), fixed.adjusted.p_value));
     assert_ne!(adjusted.chance_to_win, fixed.chance_to_win);
 
-    let sequential = first(Settings { mode: Mode::Sequential { planned_units: 4000.0 }, ..PLAIN });
+    let sequential = first(Settings { mode: Mode::Sequential, tuning_units: 4000.0, ..PLAIN });
     assert_eq!(sequential.decisive_p_value, sequential.sequential_p_value);
     assert!(sequential.sequential_p_value > fixed.raw.p_value, "{sequential:?}");
     assert!(sequential.sequential_low < fixed.raw.low && sequential.sequential_high > fixed.raw.high);
 
-    let grouped = first(Settings {
-        mode: Mode::GroupSequential { planned_units: 4000.0, z_bound: Some(2.5) },
-        ..PLAIN
-    });
+    let grouped = first(Settings { mode: Mode::GroupSequential { z_bound: Some(2.5) }, ..PLAIN });
     let half = grouped.sequential_high.expect("an interval") - grouped.raw.diff.expect("a difference");
     assert!((half / grouped.raw.standard_error.expect("noise") - 2.5).abs() < 1e-9);
 
@@ -401,16 +400,15 @@ fn the_settings_say_which_estimate_decides() {
 }
 
 #[test]
-fn guardrails_hold_at_any_time_in_a_sequential_experiment() {
+fn guardrails_hold_at_any_time_and_once_at_a_fixed_end() {
     let arm = |mean: f64| Arm { units: 5000, mean: Some(mean), variance: Some(25.0), ..EMPTY };
-    let state = |mean: f64, mode: Mode, lower_is_better: bool| {
-        let settings = Settings { mode, margin: Some(0.05), lower_is_better, ..PLAIN };
+    let judge = |mean: f64, mode: Mode, lower_is_better: bool, is_final: bool| {
+        let settings = Settings { mode, margin: Some(0.05), lower_is_better, is_final, ..PLAIN };
         let rows = compare_arms(Kind::Mean, &[arm(10.0), arm(mean)], &settings).expect("valid");
         rows[1].comparison.and_then(|found| found.guardrail).expect("a verdict")
     };
-    let sequential = Mode::Sequential { planned_units: 10_000.0 };
-    let grouped = Mode::GroupSequential { planned_units: 10_000.0, z_bound: None };
-    for mode in [Mode::Fixed, sequential, grouped] {
+    let state = |mean, mode, lower_is_better| judge(mean, mode, lower_is_better, true);
+    for mode in [Mode::Fixed, Mode::Sequential, Mode::GroupSequential { z_bound: None }, Mode::Bayesian] {
         assert_eq!(state(10.0, mode, false), Guardrail::Pass);
         assert_eq!(state(9.0, mode, false), Guardrail::Breach);
         assert_eq!(state(9.4, mode, false), Guardrail::Fail);
@@ -419,7 +417,9 @@ fn guardrails_hold_at_any_time_in_a_sequential_experiment() {
     }
     // What is shown at one planned look may not be shown for all looks together.
     assert_eq!(state(9.72, Mode::Fixed, false), Guardrail::Pass);
-    assert_eq!(state(9.72, sequential, false), Guardrail::Inconclusive);
+    assert_eq!(judge(9.72, Mode::Fixed, false, false), Guardrail::Inconclusive);
+    assert_eq!(state(9.72, Mode::Sequential, false), Guardrail::Inconclusive);
+    assert_eq!(state(9.72, Mode::Bayesian, false), Guardrail::Inconclusive);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tables of results are made of: the arms of a metric by the experiment's settings.
 
-use ab_core::analysis::{Analysis, Mode};
+use ab_core::analysis::{Analysis, Mode, Units};
+use ab_core::error::{Code, Error};
 use ab_core::statistics::comparison::{self, Arm, Comparison, Kind, Settings};
 use ab_core::statistics::recommendation::{self, Evidence, Recommendation};
 use pgrx::JsonB;
@@ -27,6 +28,7 @@ fn metric_results(
     lower_is_better: bool,
     margin: Option<f64>,
     z_bound: Option<f64>,
+    is_final: bool,
     units: Vec<i64>,
     conversions: Vec<i64>,
     mean: Vec<Option<f64>>,
@@ -84,12 +86,12 @@ fn metric_results(
         alpha: analysis.alpha,
         mode: match analysis.mode {
             Mode::Fixed => comparison::Mode::Fixed,
-            Mode::Sequential => comparison::Mode::Sequential { planned_units: analysis.tuning_units() },
-            Mode::GroupSequential => {
-                comparison::Mode::GroupSequential { planned_units: analysis.tuning_units(), z_bound }
-            }
+            Mode::Sequential => comparison::Mode::Sequential,
+            Mode::GroupSequential => comparison::Mode::GroupSequential { z_bound },
             Mode::Bayesian => comparison::Mode::Bayesian,
         },
+        tuning_units: analysis.tuning_units(),
+        is_final,
         prior: analysis.prior(),
         is_adjusted: analysis.cuped,
         lower_is_better,
@@ -155,6 +157,7 @@ fn due_look(
     treatments: i32,
     past_information: Vec<f64>,
     past_bounds: Vec<f64>,
+    is_over: bool,
 ) -> Result<
     TableIterator<
         'static,
@@ -164,6 +167,7 @@ fn due_look(
 > {
     let analysis = Analysis::compile("the look", &analysis.0.to_string()).map_err(report)?;
     let treatments = usize::try_from(treatments).unwrap_or_default();
+    let units = if is_over { Units::Final(units) } else { Units::SoFar(units) };
     let look = analysis.due_look(units, treatments, &past_information, &past_bounds).map_err(refuse)?;
     Ok(TableIterator::new(
         look.into_iter().map(|look| (look.information, look.alpha_spent, look.z_bound, look.p_bound)),
@@ -182,7 +186,13 @@ fn recommend(
     >,
     ErrorReport,
 > {
-    let evidence: Evidence = serde_json::from_value(evidence.0).expect("what ab_decide() put together");
+    let evidence: Evidence = serde_json::from_value(evidence.0).map_err(|error| {
+        report(Error::new(
+            Code::InvalidAnalysis,
+            format!("the evidence cannot be read: {error}"),
+            "look at ab_results() for figures that are out of range",
+        ))
+    })?;
     let Recommendation { decision, variant, reasons } = recommendation::recommend(&evidence);
     Ok(TableIterator::once((decision.as_str(), variant, reasons)))
 }

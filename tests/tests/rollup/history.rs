@@ -242,7 +242,10 @@ impl<'a> History<'a> {
             self.run_sql(0, &format!("select ab_create_metric('m{number}', '{name}'{kind})"))?;
             if self.random.random_bool(0.5) {
                 let experiment = self.experiment();
-                self.run_sql(0, &format!("select ab_add_metric('{experiment}', 'm{number}')"))?;
+                self.run_sql(
+                    0,
+                    &format!("select ab_add_metric('{experiment}', 'm{number}', 'exploratory')"),
+                )?;
             }
         }
         Ok(())
@@ -566,7 +569,7 @@ impl<'a> History<'a> {
                 )
             }
             _ => format!(
-                "select ab_add_metric('{experiment}', 'm{metric}') where not exists (select {attached})"
+                "select ab_add_metric('{experiment}', 'm{metric}', 'exploratory') where not exists (select {attached})"
             ),
         };
         self.run_tolerant(session, &statement)?;
