@@ -247,7 +247,7 @@ begin
     return query
     -- Metrics whose effects are greater than what an experiment of the usual size can find.
     select 'metric', h.metric, h.prior_sd / h.detectable,
-        format('effects on %s have varied by %s, and an experiment of the usual %s users finds %s', h.metric, ab_internal.percent(h.prior_sd), h.usual, ab_internal.percent(h.detectable))
+        format('effects on %s have varied by %s, and an experiment of the usual %s users finds %s', h.metric, ltrim(ab_internal.percent(h.prior_sd), '+'), h.usual, ltrim(ab_internal.percent(h.detectable), '+'))
     from (
         select d.metric::text as metric, l.prior_sd, l.usual, 2.801585218112969 * l.noise / sqrt(l.usual) as detectable
         from ab.metric d
