@@ -118,7 +118,7 @@ const MANAGE_BY_DML: &[&str] = &[
     "delete from ab.segment_member where user_id = 'dml'",
     "delete from ab.layer where layer = 'dml'",
     "update ab.experiment set status = 'stopped' where experiment = 'dml'",
-    "delete from ab.experiment_metric",
+    "delete from ab.experiment_metric where role = 'exploratory'",
     "delete from ab.experiment where experiment = 'dml'",
     "delete from ab.metric where metric = 'dml'",
     "delete from ab.workspace where workspace = 'another'",

@@ -499,7 +499,7 @@ fn deleting_an_experiment_removes_what_was_counted_for_it() {
             (select count(distinct experiment_id) from ab.variant_range), (select count(distinct experiment_id) from ab.variant))",
     );
     assert_eq!(left.as_deref(), Some("1 1 1 1 1 1 1 1 1"));
-    run(&mut client, "delete from ab.experiment_metric; select ab_rollup();");
+    run(&mut client, "select ab_stop('stays'); delete from ab.experiment_metric; select ab_rollup();");
     let left = one(
         &mut client,
         "select (select count(*) from ab.unit_metric) + (select count(*) from ab.metric_statistic)",

@@ -158,7 +158,7 @@ fn suggestions_come_with_their_reasons() {
     assert!(!found.contains("great treatment") && !found.contains("worse treatment"), "{found}");
     let reasons = text(&mut client, "select string_agg(reason, E'\\n') from ab_suggest_next()");
     for part in [
-        "effects on bought have varied by +",
+        "effects on bought have varied by ",
         "would tell an effect of that size from none",
         "differs by country",
     ] {
