@@ -636,7 +636,8 @@ fn every_answer_is_that_of_a_committed_state_in_force() {
                select ab_create_segment(r, '{"attribute": "country", "operator": "equals", "values": ["NZ"]}') from unnest('{r0,r1}'::text[]) r;
                select ab_create_layer('l');
                select ab_create_experiment(e, '{"a": 1, "b": 1, "c": 1}') from unnest('{e0,e1,e2,e3,e4,e5,e6,e7}'::text[]) e;
-               select ab_start('e0'), ab_start('e1'), ab_start('e2');
+               select ab_join_layer('e3', 'l', 20), ab_join_layer('e4', 'l', 30);
+               select ab_start('e0'), ab_start('e1'), ab_start('e2'), ab_start('e3'), ab_start('e4');
                select ab_create_flag(f, 'string', '"on"', off_value => '"off"') from unnest('{f0,f1,f2,f3,f4}'::text[]) f"#,
         )
         .expect("a beginning");
