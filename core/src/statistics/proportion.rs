@@ -209,19 +209,19 @@ pub fn proportion_test_by(
     let statistic = (standard_error > 0.0).then(|| diff / standard_error);
     let p_value = statistic.map_or(1.0, |z| alternative.p_value(z, normal_two_sided));
     let (p1, p2) = (control.rate(), treatment.rate());
-    let bounds = |z: f64| match method {
+    let z = normal_critical(alternative.area(alpha));
+    let bounds = match method {
         DifferenceMethod::Newcombe => {
             let ((low1, high1), (low2, high2)) = (control.wilson(z), treatment.wilson(z));
-            Ok((diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1)))
+            (diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1))
         }
         DifferenceMethod::Wald => {
             let half = z * (control.estimate().variance + treatment.estimate().variance).sqrt();
-            Ok((diff - half, diff + half))
+            (diff - half, diff + half)
         }
     };
-    let (low, high, note) = columns(alternative.interval(alpha, normal_critical, bounds));
-    let lift =
-        Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, normal_critical);
+    let (low, high, note) = columns(alternative.interval(alpha, bounds));
+    let lift = Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, z);
     let least_expected = n1.min(n2) * pooled.min(pooled_complement);
     Ok(ProportionTest {
         control_rate,
