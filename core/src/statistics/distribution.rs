@@ -32,7 +32,7 @@ mod student;
 mod tail_integral;
 
 pub(super) use beta::{LogAreas, Share, ln_beta_areas, ln_beta_logit_density};
-pub use beta::{beta_cdf, beta_quantile, beta_survival, ln_beta, ln_beta_density};
+pub use beta::{beta_cdf, beta_quantile, beta_quantile_upper, beta_survival, ln_beta, ln_beta_density};
 pub use binomial::{binomial_cdf, binomial_survival, ln_binomial_mass, ln_hypergeometric_mass};
 pub use chi_square::{chi_square_cdf, chi_square_quantile_upper, chi_square_survival};
 pub use gamma::ln_gamma;

@@ -7,7 +7,7 @@
 
 use std::str::FromStr;
 
-use super::distribution::{beta_quantile, beta_survival, ln_beta_density, normal_critical, normal_two_sided};
+use super::distribution::{beta_quantile, beta_quantile_upper, normal_critical, normal_two_sided};
 use super::lift::{Estimate, Lift};
 use super::{Alternative, Interval, InvalidArgument, Note, check_alpha, check_count, columns};
 
@@ -88,15 +88,6 @@ impl Proportion {
         let width = z * (rate * complement / users).sqrt();
         ((rate - width).max(0.0), (rate + width).min(1.0))
     }
-}
-
-/// The x with P(X > x) = `area` for Beta(a, b). Neither 1 − area nor 1 − x may cost the digits of a small `area` or x: the
-/// one that costs less is where a step of Newton's method starts from.
-fn beta_quantile_upper(area: f64, a: f64, b: f64) -> f64 {
-    let start = if area > 1e-9 { beta_quantile(1.0 - area, a, b) } else { 1.0 - beta_quantile(area, b, a) };
-    let step = (beta_survival(start, a, b) - area) * (-ln_beta_density(start, a, b)).exp();
-    // Near 1 the start is exact and the density may not exist.
-    if start < 0.5 && step.abs() < 1e-3 * start { start + step } else { start }
 }
 
 /// The pooled z-test of two proportions and the intervals that go with it.

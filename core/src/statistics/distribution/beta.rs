@@ -5,7 +5,7 @@
 //! smaller one but for very skewed distributions; the other is its complement. By parameters it comes from
 //!
 //! * quadrature, where both are large;
-//! * the power series with positive terms (DLMF 8.17.8), where x is not near 1;
+//! * the power series with positive terms (DLMF 8.17.8), where `a` is small and x is not near 1;
 //! * the continued fraction of DiDonato & Morris, "Significant digit computation of the incomplete beta function ratios",
 //!   ACM TOMS 18 (1992), equation 9, otherwise.
 
@@ -21,8 +21,11 @@ use super::tail_integral::{Factor, tail_integral};
 /// The parameters of a beta distribution; beyond them powers leave the range of f64.
 const PARAMETERS: RangeInclusive<f64> = 1e-6..=1e19;
 
-/// The parameter from which on tails are integrated.
-const INTEGRATED_FROM: f64 = 20.0;
+/// The parameter from which on tails are integrated: there the fraction, whose steps grow with its root, takes as long.
+const INTEGRATED_FROM: f64 = 3000.0;
+
+/// The parameter `a` up to which the power series, whose terms grow with it, takes no longer than the fraction.
+const SUMMED_TO: f64 = 20.0;
 
 /// The logarithm of an x so small that the first term of the power series is all of it.
 const NEGLIGIBLE: f64 = -700.0;
@@ -50,21 +53,13 @@ pub fn beta_survival(x: f64, a: f64, b: f64) -> f64 {
 
 /// The x with P(X ≤ x) = `p` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for 0 ≤ `p` ≤ 1.
 pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
-        return f64::NAN;
-    }
-    if p == 0.0 || p == 1.0 {
-        return p;
-    }
-    let (leading, mirrored) = (leading_logit(p.ln(), a, b), leading_logit((-p).ln_1p(), b, a));
-    if leading < NEGLIGIBLE {
-        return leading.exp();
-    }
-    if mirrored < NEGLIGIBLE {
-        return 1.0;
-    }
-    // The smaller tail determines the quantile well.
-    if p <= 0.5 { logistic(lower_quantile(p, a, b)) } else { logistic(-lower_quantile(1.0 - p, b, a)) }
+    logistic(logit_quantile(p, a, b))
+}
+
+/// The x with P(X > x) = `area` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for
+/// 0 ≤ `area` ≤ 1.
+pub fn beta_quantile_upper(area: f64, a: f64, b: f64) -> f64 {
+    logistic(-logit_quantile(area, b, a))
 }
 
 /// ln B(a, b) for `a` and `b` from 10⁻⁶ to 10¹⁹.
@@ -113,7 +108,7 @@ pub(super) fn surplus(x: f64, a: f64, b: f64) -> f64 {
 }
 
 fn logistic(s: f64) -> f64 {
-    1.0 / (1.0 + (-s).exp())
+    if s < 0.0 { s.exp() / (1.0 + s.exp()) } else { 1.0 / (1.0 + (-s).exp()) }
 }
 
 /// A proportion x and what is left of 1, both to the last digit and also where they are less than the range of f64.
@@ -280,7 +275,7 @@ fn lower_ratio(x: f64, y: f64, a: f64, b: f64, surplus: f64, density: f64) -> f6
         let factors = [Factor { weight: a, scale: -1.0 }, Factor { weight: b, scale: x / y }];
         return tail_integral(surplus / y, factors) / y;
     }
-    if x <= 0.5 {
+    if x <= 0.5 && a < SUMMED_TO {
         return power_series(a, b, x) / a;
     }
     // Next to 1 the fraction is slow and the area above is small.
@@ -325,9 +320,26 @@ pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
     value
 }
 
-/// The logit of the x with P(X ≤ x) = `p`, for 0 < `p` ≤ ½.
-fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
+/// The logit of the x with P(X ≤ x) = `p`.
+fn logit_quantile(p: f64, a: f64, b: f64) -> f64 {
+    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
+        return f64::NAN;
+    }
+    // The smaller tail determines the quantile well.
+    if p > 0.5 {
+        return -logit_quantile(1.0 - p, b, a);
+    }
     let leading = leading_logit(p.ln(), a, b);
+    if leading < NEGLIGIBLE {
+        return leading;
+    }
+    // Only a small `b` takes half of the distribution that near to 1.
+    if b < 1.0 {
+        let mirrored = leading_logit((-p).ln_1p(), b, a);
+        if mirrored < NEGLIGIBLE {
+            return -mirrored;
+        }
+    }
     let start = if a <= 1.0 {
         leading
     } else if b <= 1.0 || (a > b && p.ln() < -20.0 * b) {
@@ -337,8 +349,8 @@ fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
     };
     quantile(p.ln(), start.min((a / b).ln()), (NEGLIGIBLE - 1.0, 1.0 - NEGLIGIBLE), |s| {
         let argument = Argument::at_logit(s, a, b);
-        let Areas { ln_density, ln_below, .. } = argument.areas();
-        Point { ln_area: ln_below, slope: (ln_density - ln_below).exp(), ln_density_slope: argument.surplus }
+        let Areas { ln_below, below_slope, .. } = argument.areas();
+        Point { ln_area: ln_below, slope: below_slope, ln_density_slope: argument.surplus }
     })
 }
 
