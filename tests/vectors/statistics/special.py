@@ -350,7 +350,7 @@ class Draw:
         if kind < 0.15:
             return self.rng.randint(1, 200) / 2
         if kind < 0.3:
-            return 10 ** self.rng.uniform(-3, 0)
+            return 10 ** self.rng.uniform(-4, 0)
         return 10 ** self.rng.uniform(-0.3, 9)
 
     def count(self):
@@ -483,7 +483,7 @@ def time(program, total):
 def edges(program):
     """Where one method of computation meets the next, and the ends of the parameters."""
     degrees = [1.0, 2.0, 3.0, 39.0, 39.99, 40.0, 41.0, 1e6, 1e12]
-    parameters = [0.5, 1.0, 19.99, 20.0, 1e4, 1e9]
+    parameters = [0.0999, 0.1, 1.0, 19.99, 20.0, 2999.0, 3000.0, 1e9]
     areas = [1e-300, 1e-12, 0.05, 0.5, 0.6]
     pairs = [(a, b) for a in parameters for b in parameters]
     quantiles = [("student_quantile", (area, df)) for area in areas for df in degrees]

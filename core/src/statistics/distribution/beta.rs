@@ -8,6 +8,9 @@
 //! * the power series with positive terms (DLMF 8.17.8), where `a` is small and x is not near 1;
 //! * the continued fraction of DiDonato & Morris, "Significant digit computation of the incomplete beta function ratios",
 //!   ACM TOMS 18 (1992), equation 9, otherwise.
+//!
+//! With a parameter next to 0 nearly all of the distribution is at one end, and an area is 1 to the last digits of the
+//! density. There it is computed by its logarithm, which is as small as the parameter (see [`ln_area_by_power`]).
 
 use std::f64::consts::PI;
 use std::ops::RangeInclusive;
@@ -26,6 +29,9 @@ const INTEGRATED_FROM: f64 = 3000.0;
 
 /// The parameter `a` up to which the power series, whose terms grow with it, takes no longer than the fraction.
 const SUMMED_TO: f64 = 20.0;
+
+/// The parameter below which an area is computed by its logarithm near the end that nearly all of the distribution is at.
+const NEARLY_NONE: f64 = 0.1;
 
 /// The logarithm of an x so small that the first term of the power series is all of it.
 const NEGLIGIBLE: f64 = -700.0;
@@ -244,7 +250,17 @@ impl Argument {
     fn areas(&self) -> Areas {
         let ln_density = self.ln_density();
         let density = ln_density.exp();
-        if self.surplus >= 0.0 {
+        if self.a < NEARLY_NONE && self.x * (self.b + 1.0) < 0.5 {
+            let ln_below = ln_area_by_power(self.a, self.b, self.x);
+            let (below, above) = (ln_below.exp(), -ln_below.exp_m1());
+            let (below_slope, above_slope) = (density / below, density / above);
+            Areas { below, above, ln_density, ln_below, ln_above: above.ln(), below_slope, above_slope }
+        } else if self.b < NEARLY_NONE && self.y * (self.a + 1.0) < 0.5 {
+            let ln_above = ln_area_by_power(self.b, self.a, self.y);
+            let (above, below) = (ln_above.exp(), -ln_above.exp_m1());
+            let (below_slope, above_slope) = (density / below, density / above);
+            Areas { below, above, ln_density, ln_below: below.ln(), ln_above, below_slope, above_slope }
+        } else if self.surplus >= 0.0 {
             let ratio = lower_ratio(self.x, self.y, self.a, self.b, self.surplus, density);
             let below = (density * ratio).min(1.0);
             let (ln_below, ln_above) = (ln_density + ratio.ln(), (-below).ln_1p());
@@ -283,6 +299,39 @@ fn lower_ratio(x: f64, y: f64, a: f64, b: f64, surplus: f64, density: f64) -> f6
         return (1.0 - density * power_series(b, a, y) / b) / density;
     }
     1.0 / fraction(a, b, x, y, surplus)
+}
+
+/// The logarithm of the area below x for `a` < 1 and x·(b + 1) < ½, to the last digit also where it is next to 0:
+/// x^a / (a·B(a, b)) · (1 + a·Σ (1 − b)ₙ / (n!·(a + n)) · xⁿ) (DLMF 8.17.7).
+fn ln_area_by_power(a: f64, b: f64, x: f64) -> f64 {
+    let (mut term, mut sum) = (1.0, 0.0);
+    for n in 1..=STEPS {
+        let n = f64::from(n);
+        term *= x * ((n - b) / n);
+        let part = term / (a + n);
+        sum += part;
+        if part.abs() < 1e-17 {
+            break;
+        }
+    }
+    a * x.ln() - ln_a_beta(a, b) + (a * sum).ln_1p()
+}
+
+/// ln(a·B(a, b)) for `a` < 1, to the last digit also where it is next to 0: ln Γ(1 + a) − ln(Γ(b + a)/Γ(b)).
+fn ln_a_beta(a: f64, b: f64) -> f64 {
+    const EULER: f64 = 0.577_215_664_901_532_9;
+    let (one_more, mut b) = (1.0 + a, b);
+    // What rounding takes from 1 + a is put back, times the derivative at 1.
+    let own = ln_gamma(one_more) - EULER * (a - (one_more - 1.0));
+    // By Stirling's formula, for which b is made large enough: Γ(b + a)/Γ(b) = Γ(b + 1 + a)/Γ(b + 1) / (1 + a/b).
+    let mut shifted = 0.0;
+    while b < 16.0 {
+        shifted += (a / b).ln_1p();
+        b += 1.0;
+    }
+    let sum = a + b;
+    let errors = stirling_error(sum) - stirling_error(b);
+    own + shifted - ((b - 0.5) * (a / b).ln_1p() + a * (sum.ln() - 1.0) + errors)
 }
 
 /// Σ (a + b)ₙ / (a + 1)ₙ · xⁿ.
@@ -356,7 +405,8 @@ fn logit_quantile(p: f64, a: f64, b: f64) -> f64 {
 
 /// The inverse of the first term of the power series, for the logarithm of an area.
 fn leading_logit(ln_p: f64, a: f64, b: f64) -> f64 {
-    (ln_p + a.ln() + ln_beta(a, b)) / a
+    let ln_constant = if a < NEARLY_NONE { ln_a_beta(a, b) } else { a.ln() + ln_beta(a, b) };
+    (ln_p + ln_constant) / a
 }
 
 /// The logit of the quantile as a function of the normal one, after Fisher and Cornish (Abramowitz & Stegun 26.5.22).
