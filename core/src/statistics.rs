@@ -187,29 +187,26 @@ impl Alternative {
         if supports { 0.5 * both_tails } else { 1.0 - 0.5 * both_tails }
     }
 
-    /// The interval that inverts the test: `bounds` gives the two-sided one for a critical value ≥ 0, `critical` the
-    /// critical value for the area of both tails together. Bounds beyond the range of a double are [`Note::Overflow`].
-    fn interval(
-        self,
-        alpha: f64,
-        critical: impl Fn(f64) -> f64,
-        bounds: impl Fn(f64) -> Result<(f64, f64), Note>,
-    ) -> Result<(f64, f64), Note> {
-        // A one-sided interval with alpha above one half has its bound on the far side of the estimate.
-        let (area, mirrored) = match self {
-            Alternative::TwoSided => (alpha, false),
-            _ if alpha <= 0.5 => (2.0 * alpha, false),
-            _ => (2.0 * (1.0 - alpha), true),
-        };
-        let (low, high) = bounds(critical(area))?;
+    /// The area of both tails together beyond the critical value ≥ 0 of this alternative's interval.
+    fn area(self, alpha: f64) -> f64 {
+        match self {
+            Alternative::TwoSided => alpha,
+            _ => 2.0 * alpha.min(1.0 - alpha),
+        }
+    }
+
+    /// The interval that inverts the test, of the two-sided one at the critical value of [`area`](Alternative::area).
+    /// Bounds beyond the range of a double are [`Note::Overflow`].
+    fn interval(self, alpha: f64, (low, high): (f64, f64)) -> Result<(f64, f64), Note> {
         if !(low.is_finite() && high.is_finite()) {
             return Err(Note::Overflow);
         }
-        let (low, high) = if mirrored { (high, low) } else { (low, high) };
+        // A one-sided interval with alpha above one half has its bound on the far side of the estimate.
+        let mirrored = alpha > 0.5;
         Ok(match self {
             Alternative::TwoSided => (low, high),
-            Alternative::Greater => (low, f64::INFINITY),
-            Alternative::Less => (f64::NEG_INFINITY, high),
+            Alternative::Greater => (if mirrored { high } else { low }, f64::INFINITY),
+            Alternative::Less => (f64::NEG_INFINITY, if mirrored { low } else { high }),
         })
     }
 }

@@ -20,6 +20,8 @@ pub struct Contrast {
     pub statistic: Option<f64>,
     /// Welch–Satterthwaite degrees of freedom, infinite where the normal distribution applies.
     pub degrees_of_freedom: Option<f64>,
+    /// The critical value of t that the interval is found with.
+    pub critical: Option<f64>,
     /// P(an effect this extreme | no effect).
     pub p_value: Option<f64>,
     /// Lower bound of the effect.
@@ -47,6 +49,7 @@ impl Contrast {
             standard_error: None,
             statistic: None,
             degrees_of_freedom: None,
+            critical: None,
             p_value: None,
             low: None,
             high: None,
@@ -89,14 +92,14 @@ impl Contrast {
                 .iter()
                 .map(|term| (term.standard_error / standard_error).powi(4) / term.degrees_of_freedom)
                 .sum::<f64>();
-        let critical = |area: f64| student_critical(area, degrees_of_freedom);
-        let (low, high, note) = columns(alternative.interval(alpha, critical, |critical| {
-            Ok((estimate - critical * standard_error, estimate + critical * standard_error))
-        }));
+        let critical = student_critical(alternative.area(alpha), degrees_of_freedom);
+        let half = critical * standard_error;
+        let (low, high, note) = columns(alternative.interval(alpha, (estimate - half, estimate + half)));
         Contrast {
             standard_error: Some(standard_error),
             statistic: Some(statistic),
             degrees_of_freedom: Some(degrees_of_freedom),
+            critical: Some(critical),
             p_value: Some(alternative.p_value(statistic, |t| student_two_sided(t, degrees_of_freedom))),
             low,
             high,
@@ -105,11 +108,11 @@ impl Contrast {
         }
     }
 
-    /// The lift that belongs to this difference: with the bounds that `bounded` finds from the test's own critical values,
+    /// The lift that belongs to this difference: with the bounds that `bounded` finds from the test's own critical value,
     /// or as sure or as unbounded as the difference itself.
-    pub(super) fn lift(&self, point: Lift, bounded: impl FnOnce(&dyn Fn(f64) -> f64) -> Lift) -> Lift {
-        match self.degrees_of_freedom {
-            Some(df) => bounded(&|area| student_critical(area, df)),
+    pub(super) fn lift(&self, point: Lift, bounded: impl FnOnce(f64) -> Lift) -> Lift {
+        match self.critical {
+            Some(critical) => bounded(critical),
             None if self.p_value.is_some() => {
                 let sure = point.lift.map(|_| 0.0);
                 Lift { low: sure, high: sure, ..point }

@@ -67,14 +67,14 @@ impl Lift {
         }
     }
 
-    /// The lift of independent arms with Fieller's bounds; `critical` gives the critical value for the area of both tails.
+    /// The lift of independent arms with Fieller's bounds; `critical` is the critical value of the test of the difference.
     pub(super) fn fieller(
         diff: f64,
         control: Estimate,
         treatment: Estimate,
         alpha: f64,
         alternative: Alternative,
-        critical: impl Fn(f64) -> f64,
+        critical: f64,
     ) -> Lift {
         let ratio = 1.0 + diff / control.mean;
         let residual = Residual {
@@ -96,25 +96,22 @@ impl Lift {
         residual: Residual,
         alpha: f64,
         alternative: Alternative,
-        critical: impl Fn(f64) -> f64,
+        critical: f64,
     ) -> Lift {
         let point = Lift::point(diff, base.mean);
         let Some(lift) = point.lift else { return point };
         // d/m is the lift itself for a positive base and its negative for a negative one.
         let ratio = if base.mean > 0.0 { lift } else { -lift };
-        let bounds = |critical: f64| {
-            let square = critical * critical;
-            let g = square * base.scaled_variance(base.mean);
-            if g.is_nan() || g >= 1.0 {
-                return Err(Note::ControlNearZero);
-            }
-            let (variance, covariance) = (square * residual.variance, square * residual.covariance);
-            let root = (variance * (1.0 - g) + covariance * covariance).sqrt();
-            let (low, high) =
-                (ratio - (covariance + root) / (1.0 - g), ratio + (root - covariance) / (1.0 - g));
-            Ok(if base.mean > 0.0 { (low, high) } else { (-high, -low) })
-        };
-        let (low, high, note) = columns(alternative.interval(alpha, critical, bounds));
+        let square = critical * critical;
+        let g = square * base.scaled_variance(base.mean);
+        if g.is_nan() || g >= 1.0 {
+            return Lift { note: Some(Note::ControlNearZero), ..point };
+        }
+        let (variance, covariance) = (square * residual.variance, square * residual.covariance);
+        let root = (variance * (1.0 - g) + covariance * covariance).sqrt();
+        let (low, high) = (ratio - (covariance + root) / (1.0 - g), ratio + (root - covariance) / (1.0 - g));
+        let bounds = if base.mean > 0.0 { (low, high) } else { (-high, -low) };
+        let (low, high, note) = columns(alternative.interval(alpha, bounds));
         Lift { lift: Some(lift), low, high, note }
     }
 }
@@ -212,7 +209,7 @@ pub fn lift_interval(
     }
     let bounds = match method {
         LiftMethod::Fieller => {
-            let found = Lift::fieller(diff, base, other, alpha, Alternative::TwoSided, |_| z);
+            let found = Lift::fieller(diff, base, other, alpha, Alternative::TwoSided, z);
             match (found.low, found.high) {
                 (Some(low), Some(high)) => Ok((low, high)),
                 _ => Err(found.note.unwrap_or(Note::Overflow)),

@@ -104,16 +104,16 @@ pub fn noninferiority_test(
     };
     let terms = [control.term(weight), treatment.term(1.0)];
     let test = |alternative| Contrast::infer(better + allowance, &terms, alpha, alternative);
-    let (passing, breaching) = (test(Alternative::Greater), test(Alternative::TwoSided));
+    let passing = test(Alternative::Greater);
     let harm =
-        Contrast::infer(better, &[control.term(1.0), treatment.term(1.0)], alpha, Alternative::TwoSided);
+        || Contrast::infer(better, &[control.term(1.0), treatment.term(1.0)], alpha, Alternative::TwoSided);
     let below_zero = |contrast: Contrast| contrast.high.is_some_and(|high| high < 0.0);
     let state = passing.p_value.map(|p| {
         if p < alpha {
             Guardrail::Pass
-        } else if below_zero(breaching) {
+        } else if below_zero(test(Alternative::TwoSided)) {
             Guardrail::Breach
-        } else if below_zero(harm) {
+        } else if below_zero(harm()) {
             Guardrail::Fail
         } else {
             Guardrail::Inconclusive

@@ -7,7 +7,7 @@
 
 use std::str::FromStr;
 
-use super::distribution::{beta_quantile, beta_survival, ln_beta_density, normal_critical, normal_two_sided};
+use super::distribution::{beta_quantile, beta_quantile_upper, normal_critical, normal_two_sided};
 use super::lift::{Estimate, Lift};
 use super::{Alternative, Interval, InvalidArgument, Note, check_alpha, check_count, columns};
 
@@ -88,15 +88,6 @@ impl Proportion {
         let width = z * (rate * complement / users).sqrt();
         ((rate - width).max(0.0), (rate + width).min(1.0))
     }
-}
-
-/// The x with P(X > x) = `area` for Beta(a, b). Neither 1 − area nor 1 − x may cost the digits of a small `area` or x: the
-/// one that costs less is where a step of Newton's method starts from.
-fn beta_quantile_upper(area: f64, a: f64, b: f64) -> f64 {
-    let start = if area > 1e-9 { beta_quantile(1.0 - area, a, b) } else { 1.0 - beta_quantile(area, b, a) };
-    let step = (beta_survival(start, a, b) - area) * (-ln_beta_density(start, a, b)).exp();
-    // Near 1 the start is exact and the density may not exist.
-    if start < 0.5 && step.abs() < 1e-3 * start { start + step } else { start }
 }
 
 /// The pooled z-test of two proportions and the intervals that go with it.
@@ -209,19 +200,19 @@ pub fn proportion_test_by(
     let statistic = (standard_error > 0.0).then(|| diff / standard_error);
     let p_value = statistic.map_or(1.0, |z| alternative.p_value(z, normal_two_sided));
     let (p1, p2) = (control.rate(), treatment.rate());
-    let bounds = |z: f64| match method {
+    let z = normal_critical(alternative.area(alpha));
+    let bounds = match method {
         DifferenceMethod::Newcombe => {
             let ((low1, high1), (low2, high2)) = (control.wilson(z), treatment.wilson(z));
-            Ok((diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1)))
+            (diff - (p2 - low2).hypot(high1 - p1), diff + (high2 - p2).hypot(p1 - low1))
         }
         DifferenceMethod::Wald => {
             let half = z * (control.estimate().variance + treatment.estimate().variance).sqrt();
-            Ok((diff - half, diff + half))
+            (diff - half, diff + half)
         }
     };
-    let (low, high, note) = columns(alternative.interval(alpha, normal_critical, bounds));
-    let lift =
-        Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, normal_critical);
+    let (low, high, note) = columns(alternative.interval(alpha, bounds));
+    let lift = Lift::fieller(diff, control.estimate(), treatment.estimate(), alpha, alternative, z);
     let least_expected = n1.min(n2) * pooled.min(pooled_complement);
     Ok(ProportionTest {
         control_rate,

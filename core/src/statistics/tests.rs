@@ -217,7 +217,8 @@ fn fieller_matches_the_reference() {
         let (control, treatment) = (estimate("mean1", "error1"), estimate("mean2", "error2"));
         let diff = treatment.mean - control.mean;
         let alpha = number(given, "alpha");
-        let lift = Lift::fieller(diff, control, treatment, alpha, Alternative::TwoSided, normal_critical);
+        let lift =
+            Lift::fieller(diff, control, treatment, alpha, Alternative::TwoSided, normal_critical(alpha));
         let columns = [("lift", lift.lift), ("low", lift.low), ("high", lift.high)];
         assert_columns(&columns, lift.note, &case["expected"], &case);
     }

@@ -2,7 +2,7 @@
 
     pip install mpmath==1.4.1 gmpy2 scipy==1.17.1 statsmodels==0.15.0
     cargo build --release -p ab-core --example special_functions
-    python special.py check [arguments in all, 100000 unless told] [path of the program]
+    python special.py check [arguments in all, 100000 unless told] [path of the program] [seed]
     python special.py time [arguments in all] [path of the program]
     python special.py vectors [path of the program]
 
@@ -275,17 +275,19 @@ def excess(name, arguments, x):
 def quantile_error(name, arguments, found):
     """Relative error of a quantile, and that which half of the last digit of the area makes."""
     area, slope = excess(name, arguments, found)
+    widths = [mp.mpf(10) ** exponent for exponent in range(-15, 0)]
     if slope:
         error, own = area / slope, arguments[0] * 2.0**-53 / slope
         if abs(error) < 1e-12:
             return error, own
-    # Where doubles are too coarse for Newton's step, as next to 1: the least bracket of the quantile.
-    for exponent in range(-15, 0):
-        width = mp.mpf(10) ** exponent
+        widths.append(abs(error) * mp.mpf("1.001"))
+    # A greater step may be wrong, as it is next to 1, where doubles are too coarse for it: the least bracket of the
+    # quantile, of powers of ten and the step itself.
+    for width in sorted(width for width in widths if width < 1):
         low, high = sorted((found * (1 - width), found * (1 + width)))
         ends = (excess(name, arguments, x)[0] if name != "beta_quantile" or x < 1 else mp.mpf(1) for x in (low, high))
         if next(ends) <= 0 <= next(ends):
-            return width, mp.mpf(0)
+            return width, own if slope else mp.mpf(0)
     return mp.inf, mp.mpf(0)
 
 
@@ -348,7 +350,7 @@ class Draw:
         if kind < 0.15:
             return self.rng.randint(1, 200) / 2
         if kind < 0.3:
-            return 10 ** self.rng.uniform(-3, 0)
+            return 10 ** self.rng.uniform(-4, 0)
         return 10 ** self.rng.uniform(-0.3, 9)
 
     def count(self):
@@ -447,9 +449,9 @@ def own_digit(name, arguments):
     return float(abs(there - here) / (max(1, abs(here)) if is_logarithm(name) else abs(here))) if here and there else None
 
 
-def check(program, total):
+def check(program, total, seed=20_260_105):
     each = -(-total // (len(VALUES) + len(QUANTILES)))
-    lines = drawn(program, each, 20_260_105)
+    lines = drawn(program, each, int(seed))
     results = defaultdict(list)
     for name, *result in evaluated(program, lines):
         results[name].append(result)
@@ -465,7 +467,7 @@ def check(program, total):
         area = name not in QUANTILES and name.endswith(("cdf", "survival", "two_sided")) and not name.startswith("ln_")
         outside = area and any(not 0 <= row[1] <= 1 for row in rows)
         failed |= outside or not abs(error) <= limit
-    print(f"{len(lines)} arguments")
+    print(f"{len(lines)} arguments, seed {seed}")
     sys.exit("an error is above its limit, or an area outside [0, 1]" if failed else 0)
 
 
@@ -481,7 +483,7 @@ def time(program, total):
 def edges(program):
     """Where one method of computation meets the next, and the ends of the parameters."""
     degrees = [1.0, 2.0, 3.0, 39.0, 39.99, 40.0, 41.0, 1e6, 1e12]
-    parameters = [0.5, 1.0, 19.99, 20.0, 1e4, 1e9]
+    parameters = [0.0999, 0.1, 1.0, 19.99, 20.0, 2999.0, 3000.0, 1e9]
     areas = [1e-300, 1e-12, 0.05, 0.5, 0.6]
     pairs = [(a, b) for a in parameters for b in parameters]
     quantiles = [("student_quantile", (area, df)) for area in areas for df in degrees]
@@ -541,4 +543,5 @@ if __name__ == "__main__":
     if mode == "vectors":
         vectors(rest[0] if rest else PROGRAM)
     else:
-        {"check": check, "time": time}[mode](rest[1] if len(rest) > 1 else PROGRAM, int(rest[0]) if rest else 100_000)
+        total, path, *seed = [*rest, *("100000", PROGRAM)[len(rest) :]]
+        {"check": check, "time": time}[mode](path, int(total), *seed)

@@ -5,9 +5,12 @@
 //! smaller one but for very skewed distributions; the other is its complement. By parameters it comes from
 //!
 //! * quadrature, where both are large;
-//! * the power series with positive terms (DLMF 8.17.8), where x is not near 1;
+//! * the power series with positive terms (DLMF 8.17.8), where `a` is small and x is not near 1;
 //! * the continued fraction of DiDonato & Morris, "Significant digit computation of the incomplete beta function ratios",
 //!   ACM TOMS 18 (1992), equation 9, otherwise.
+//!
+//! With a parameter next to 0 nearly all of the distribution is at one end, and an area is 1 to the last digits of the
+//! density. There it is computed by its logarithm, which is as small as the parameter (see [`ln_area_by_power`]).
 
 use std::f64::consts::PI;
 use std::ops::RangeInclusive;
@@ -21,8 +24,14 @@ use super::tail_integral::{Factor, tail_integral};
 /// The parameters of a beta distribution; beyond them powers leave the range of f64.
 const PARAMETERS: RangeInclusive<f64> = 1e-6..=1e19;
 
-/// The parameter from which on tails are integrated.
-const INTEGRATED_FROM: f64 = 20.0;
+/// The parameter from which on tails are integrated: there the fraction, whose steps grow with its root, takes as long.
+const INTEGRATED_FROM: f64 = 3000.0;
+
+/// The parameter `a` up to which the power series, whose terms grow with it, takes no longer than the fraction.
+const SUMMED_TO: f64 = 20.0;
+
+/// The parameter below which an area is computed by its logarithm near the end that nearly all of the distribution is at.
+const NEARLY_NONE: f64 = 0.1;
 
 /// The logarithm of an x so small that the first term of the power series is all of it.
 const NEGLIGIBLE: f64 = -700.0;
@@ -50,21 +59,13 @@ pub fn beta_survival(x: f64, a: f64, b: f64) -> f64 {
 
 /// The x with P(X ≤ x) = `p` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for 0 ≤ `p` ≤ 1.
 pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
-        return f64::NAN;
-    }
-    if p == 0.0 || p == 1.0 {
-        return p;
-    }
-    let (leading, mirrored) = (leading_logit(p.ln(), a, b), leading_logit((-p).ln_1p(), b, a));
-    if leading < NEGLIGIBLE {
-        return leading.exp();
-    }
-    if mirrored < NEGLIGIBLE {
-        return 1.0;
-    }
-    // The smaller tail determines the quantile well.
-    if p <= 0.5 { logistic(lower_quantile(p, a, b)) } else { logistic(-lower_quantile(1.0 - p, b, a)) }
+    logistic(logit_quantile(p, a, b))
+}
+
+/// The x with P(X > x) = `area` for the beta distribution with parameters `a` and `b` from 10⁻⁶ to 10¹⁹, for
+/// 0 ≤ `area` ≤ 1.
+pub fn beta_quantile_upper(area: f64, a: f64, b: f64) -> f64 {
+    logistic(-logit_quantile(area, b, a))
 }
 
 /// ln B(a, b) for `a` and `b` from 10⁻⁶ to 10¹⁹.
@@ -113,7 +114,7 @@ pub(super) fn surplus(x: f64, a: f64, b: f64) -> f64 {
 }
 
 fn logistic(s: f64) -> f64 {
-    1.0 / (1.0 + (-s).exp())
+    if s < 0.0 { s.exp() / (1.0 + s.exp()) } else { 1.0 / (1.0 + (-s).exp()) }
 }
 
 /// A proportion x and what is left of 1, both to the last digit and also where they are less than the range of f64.
@@ -249,7 +250,17 @@ impl Argument {
     fn areas(&self) -> Areas {
         let ln_density = self.ln_density();
         let density = ln_density.exp();
-        if self.surplus >= 0.0 {
+        if self.a < NEARLY_NONE && self.x * (self.b + 1.0) < 0.5 {
+            let ln_below = ln_area_by_power(self.a, self.b, self.x);
+            let (below, above) = (ln_below.exp(), -ln_below.exp_m1());
+            let (below_slope, above_slope) = (density / below, density / above);
+            Areas { below, above, ln_density, ln_below, ln_above: above.ln(), below_slope, above_slope }
+        } else if self.b < NEARLY_NONE && self.y * (self.a + 1.0) < 0.5 {
+            let ln_above = ln_area_by_power(self.b, self.a, self.y);
+            let (above, below) = (ln_above.exp(), -ln_above.exp_m1());
+            let (below_slope, above_slope) = (density / below, density / above);
+            Areas { below, above, ln_density, ln_below: below.ln(), ln_above, below_slope, above_slope }
+        } else if self.surplus >= 0.0 {
             let ratio = lower_ratio(self.x, self.y, self.a, self.b, self.surplus, density);
             let below = (density * ratio).min(1.0);
             let (ln_below, ln_above) = (ln_density + ratio.ln(), (-below).ln_1p());
@@ -280,7 +291,7 @@ fn lower_ratio(x: f64, y: f64, a: f64, b: f64, surplus: f64, density: f64) -> f6
         let factors = [Factor { weight: a, scale: -1.0 }, Factor { weight: b, scale: x / y }];
         return tail_integral(surplus / y, factors) / y;
     }
-    if x <= 0.5 {
+    if x <= 0.5 && a < SUMMED_TO {
         return power_series(a, b, x) / a;
     }
     // Next to 1 the fraction is slow and the area above is small.
@@ -288,6 +299,39 @@ fn lower_ratio(x: f64, y: f64, a: f64, b: f64, surplus: f64, density: f64) -> f6
         return (1.0 - density * power_series(b, a, y) / b) / density;
     }
     1.0 / fraction(a, b, x, y, surplus)
+}
+
+/// The logarithm of the area below x for `a` < 1 and x·(b + 1) < ½, to the last digit also where it is next to 0:
+/// x^a / (a·B(a, b)) · (1 + a·Σ (1 − b)ₙ / (n!·(a + n)) · xⁿ) (DLMF 8.17.7).
+fn ln_area_by_power(a: f64, b: f64, x: f64) -> f64 {
+    let (mut term, mut sum) = (1.0, 0.0);
+    for n in 1..=STEPS {
+        let n = f64::from(n);
+        term *= x * ((n - b) / n);
+        let part = term / (a + n);
+        sum += part;
+        if part.abs() < 1e-17 {
+            break;
+        }
+    }
+    a * x.ln() - ln_a_beta(a, b) + (a * sum).ln_1p()
+}
+
+/// ln(a·B(a, b)) for `a` < 1, to the last digit also where it is next to 0: ln Γ(1 + a) − ln(Γ(b + a)/Γ(b)).
+fn ln_a_beta(a: f64, b: f64) -> f64 {
+    const EULER: f64 = 0.577_215_664_901_532_9;
+    let (one_more, mut b) = (1.0 + a, b);
+    // What rounding takes from 1 + a is put back, times the derivative at 1.
+    let own = ln_gamma(one_more) - EULER * (a - (one_more - 1.0));
+    // By Stirling's formula, for which b is made large enough: Γ(b + a)/Γ(b) = Γ(b + 1 + a)/Γ(b + 1) / (1 + a/b).
+    let mut shifted = 0.0;
+    while b < 16.0 {
+        shifted += (a / b).ln_1p();
+        b += 1.0;
+    }
+    let sum = a + b;
+    let errors = stirling_error(sum) - stirling_error(b);
+    own + shifted - ((b - 0.5) * (a / b).ln_1p() + a * (sum.ln() - 1.0) + errors)
 }
 
 /// Σ (a + b)ₙ / (a + 1)ₙ · xⁿ.
@@ -325,9 +369,26 @@ pub(super) fn fraction(a: f64, b: f64, x: f64, y: f64, surplus: f64) -> f64 {
     value
 }
 
-/// The logit of the x with P(X ≤ x) = `p`, for 0 < `p` ≤ ½.
-fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
+/// The logit of the x with P(X ≤ x) = `p`.
+fn logit_quantile(p: f64, a: f64, b: f64) -> f64 {
+    if !((0.0..=1.0).contains(&p) && valid(a, b)) {
+        return f64::NAN;
+    }
+    // The smaller tail determines the quantile well.
+    if p > 0.5 {
+        return -logit_quantile(1.0 - p, b, a);
+    }
     let leading = leading_logit(p.ln(), a, b);
+    if leading < NEGLIGIBLE {
+        return leading;
+    }
+    // Only a small `b` takes half of the distribution that near to 1.
+    if b < 1.0 {
+        let mirrored = leading_logit((-p).ln_1p(), b, a);
+        if mirrored < NEGLIGIBLE {
+            return -mirrored;
+        }
+    }
     let start = if a <= 1.0 {
         leading
     } else if b <= 1.0 || (a > b && p.ln() < -20.0 * b) {
@@ -337,14 +398,15 @@ fn lower_quantile(p: f64, a: f64, b: f64) -> f64 {
     };
     quantile(p.ln(), start.min((a / b).ln()), (NEGLIGIBLE - 1.0, 1.0 - NEGLIGIBLE), |s| {
         let argument = Argument::at_logit(s, a, b);
-        let Areas { ln_density, ln_below, .. } = argument.areas();
-        Point { ln_area: ln_below, slope: (ln_density - ln_below).exp(), ln_density_slope: argument.surplus }
+        let Areas { ln_below, below_slope, .. } = argument.areas();
+        Point { ln_area: ln_below, slope: below_slope, ln_density_slope: argument.surplus }
     })
 }
 
 /// The inverse of the first term of the power series, for the logarithm of an area.
 fn leading_logit(ln_p: f64, a: f64, b: f64) -> f64 {
-    (ln_p + a.ln() + ln_beta(a, b)) / a
+    let ln_constant = if a < NEARLY_NONE { ln_a_beta(a, b) } else { a.ln() + ln_beta(a, b) };
+    (ln_p + ln_constant) / a
 }
 
 /// The logit of the quantile as a function of the normal one, after Fisher and Cornish (Abramowitz & Stegun 26.5.22).

@@ -34,7 +34,7 @@ pub(super) fn deviance(t: f64, ratio: f64) -> f64 {
     let s = t / (2.0 + t);
     let square = s * s;
     let (mut power, mut sum) = (square, 0.0);
-    for reciprocal in ODD_RECIPROCALS {
+    for reciprocal in &ODD_RECIPROCALS {
         sum += power * reciprocal;
         if power < 1e-17 {
             break;
