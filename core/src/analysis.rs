@@ -118,7 +118,7 @@ pub enum CorrectionName {
 pub enum Units {
     /// More may come.
     SoFar(i64),
-    /// These are all: the experiment is over.
+    /// These are all: the planned end has come.
     Final(i64),
 }
 
@@ -213,8 +213,9 @@ impl Analysis {
     /// The look to take now that there are so many `units`, for one of so many `treatments`, or `None` when none is due: past
     /// looks were at shares `past_information` with the critical values `past_bounds`, which are kept.
     ///
-    /// Several treatments share alpha equally. The last look spends all that is left, also where fewer users came than were
-    /// planned: past looks were then greater shares than was thought, so more alike, and the bound errs on the safe side.
+    /// Several treatments share alpha equally. At an end that was fixed before the start the look spends all that is left, also
+    /// where fewer users came than were planned: past looks were then greater shares than was thought, so more alike, and the
+    /// bound errs on the safe side. A stop takes no look: who stops has seen the results.
     ///
     /// # Errors
     /// [`InvalidArgument`] for past looks that no design has.
@@ -303,7 +304,7 @@ mod tests {
         );
         let shared = analysis.due_look(Units::SoFar(200), 2, &[], &[]).unwrap().unwrap();
         assert!(shared.z_bound > first.z_bound);
-        // Stopped halfway: what is left of alpha is spent on the users there are.
+        // Over halfway: what is left of alpha is spent on the users there are.
         let closing = analysis.due_look(Units::Final(500), 1, &[0.2], &[first.z_bound]).unwrap().unwrap();
         assert_eq!(closing, late);
         assert_eq!(

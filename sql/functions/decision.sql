@@ -42,19 +42,23 @@ begin
             x.analysis,
             (select sum(s.units)::bigint from ab.variant_statistic s where s.experiment_id = x.experiment_id) as units,
             (select count(*)::integer - 1 from ab.variant v where v.experiment_id = x.experiment_id) as treatments,
-            x.status = 'stopped' or coalesce(x.ends_at <= now(), false) as is_over,
+            coalesce(x.ends_at + coalesce(d.window_end, '0') <= now() and x.ends_at <= coalesce(x.stopped_at, 'infinity'), false) as is_over,
             coalesce(p.look, 0) as look,
             coalesce(p.information, '{}') as information,
             coalesce(p.bounds, '{}') as bounds
         from ab.experiment x
+        -- Not before all that is to be looked at is counted: a look cannot be taken back.
+        join ab.experiment_metric m on m.experiment_id = x.experiment_id and m.role = 'primary' and m.is_counted
+        join ab.metric d on d.metric_id = m.metric_id
         cross join lateral (
             select max(l.look) as look, array_agg(l.information order by l.look) as information, array_agg(l.z_bound order by l.look) as bounds
             from (select distinct on (k.look) k.look, k.information, k.z_bound from ab.look k where k.experiment_id = x.experiment_id order by k.look) l
         ) p
         where x.analysis ->> 'mode' = 'group_sequential'
             and x.status <> 'draft'
-            -- The first roll-up after the stop takes the closing look.
-            and coalesce(x.stopped_at, 'infinity') > now() - interval '7 days'
+            -- Whoever stops has seen the results. Only a planned end before the stop may still be waiting, for the metric's window.
+            and coalesce(x.stopped_at, 'infinity') > now() - interval '100 days'
+            and (x.stopped_at is null or x.ends_at <= x.stopped_at)
     loop
         -- What is wrong with one experiment must not stop the counting of all.
         begin
@@ -81,7 +85,7 @@ begin
 end
 $$;
 
-comment on function ab_internal.take_looks() is 'takes the looks that are due at experiments analysed in mode group_sequential';
+comment on function ab_internal.take_looks() is 'takes the looks that are due at experiments analysed in mode group_sequential, once all events are counted';
 
 create or replace function ab_internal.evidence(experiment_id integer)
     returns jsonb
@@ -99,9 +103,9 @@ create or replace function ab_internal.evidence(experiment_id integer)
         'minimum_units', (k.settings ->> 'minimum_units')::bigint,
         'units', u.units,
         'planned_units', (k.settings ->> 'planned_units')::bigint,
-        'days', greatest(extract(epoch from coalesce(x.stopped_at, now()) - x.started_at) / 86400, 0),
+        'days', greatest(extract(epoch from least(x.stopped_at, x.ends_at, now()) - x.started_at) / 86400, 0),
         'minimum_days', (k.settings ->> 'minimum_days')::integer,
-        'is_stopped', x.status = 'stopped',
+        'is_stopped', x.status = 'stopped' or coalesce(x.ends_at <= now(), false),
         'is_final', f.is_final,
         'alpha', (k.settings ->> 'alpha')::double precision,
         'is_bayesian', k.settings ->> 'mode' = 'bayesian',
@@ -183,7 +187,7 @@ $$;
 comment on function @extschema@.ab_decide(text) is $$What the results say to do, with which variant, and why.
 
 decision, the first of these that holds: collecting (fewer users than minimum_units in a variant, or no primary metric), broken (sample ratio mismatch, more than 1 % of users in several variants, or unequal before they were exposed), stop_harm (a guardrail is harmed), stop (worse), suspicious (better by more than half: check first), ship, ship_with_risk (better, but guardrails stayed open to the end), keep_running, no_effect (an effect of minimum_effect is ruled out), inconclusive.
-Better and worse are by what ab_results() calls significant, in mode fixed at its end only; in mode bayesian better is an expected loss below accepted_loss. Nothing is shipped before minimum_days.
+Better and worse are by what ab_results() calls significant, in mode fixed at its end only; in mode bayesian better is an expected loss below accepted_loss. Nothing is shipped before minimum_days, from a week on whole weeks, unless it is over.
 Errors: experiment_not_found (42704).
 
 Example: SELECT decision, variant, reasons FROM ab_decide('checkout_button');$$;

@@ -182,7 +182,9 @@ begin
         perform ab_internal.count_added_metrics(lower_bound, before, coalesce(ab_rollup.wait, true));
     end if;
     perform ab_internal.summarize_events();
-    perform ab_internal.take_looks();
+    if lower_bound >= newest then
+        perform ab_internal.take_looks();
+    end if;
     update ab_internal.rollup_cursor
     set horizon = lower_bound, in_progress = before, ran_at = clock_timestamp(), events = counted, duration = clock_timestamp() - began;
     return counted;

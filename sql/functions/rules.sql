@@ -197,6 +197,10 @@ begin
     else
         new.analysis_version := old.analysis_version;
     end if;
+    if new.ends_at is distinct from old.ends_at and old.status <> 'draft' and old.analysis ->> 'mode' = 'group_sequential' then
+        perform ab_internal.raise('wrong_status', format('experiment "%s" has started: its ends_at is a planned look and fixed', old.experiment),
+            'stop it with ab_stop() if it must end before');
+    end if;
     if new.kind = 'bandit' then
         new.is_sticky := true;
     end if;
@@ -431,6 +435,7 @@ begin
         join ab.experiment x using (experiment_id)
         where m.metric_id = old.metric_id
             and m.role <> 'exploratory'
+            and x.kind <> 'holdout'
             and x.status in ('running', 'paused');
     end if;
     perform ab_internal.check_filter(format('filter of metric "%s"', new.metric), f.filter)
@@ -460,6 +465,13 @@ begin
         is distinct from (old.event_name, old.kind, old.filter, old.value_property, old.window_start, old.window_end, old.covariate_window, old.cap, old.numerator, old.denominator,
             old.denominator_event_name, old.denominator_filter, old.denominator_value_property) then
         perform ab_internal.check_units(m.experiment_id) from ab.experiment_metric m where m.metric_id = new.metric_id;
+        -- What was seen was of another metric; the alpha is spent all the same.
+        update ab.look l
+        set is_crossed = false
+        from ab.experiment_metric m
+        where m.metric_id = new.metric_id
+            and m.role = 'primary'
+            and l.experiment_id = m.experiment_id;
         update ab.experiment_metric m set is_counted = false where m.metric_id = new.metric_id;
     end if;
     return null;
@@ -514,6 +526,9 @@ begin
             'stop the experiment first; only exploratory metrics can be taken off before')
         from ab.experiment x
         where x.experiment_id = old.experiment_id
+            and x.kind <> 'holdout'
+            -- A guardrail that was added later is no part of the plan.
+            and x.started_at > old.added_at
             and x.status in ('running', 'paused');
     end if;
     perform ab_internal.delete_units(old.experiment_id, array[old.metric_id]);

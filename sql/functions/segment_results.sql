@@ -195,7 +195,7 @@ begin
             -- Looks are taken at the whole experiment: a segment's test is one for one look.
             select ab_internal.complete_analysis(x.experiment, x.analysis) || '{"mode": "fixed"}' as settings
         ) a
-        cross join lateral ab_internal.compare_arms(p.kind, p.arms, a.settings, p.lower_is_better, p.margin, null, x.status = 'stopped') r
+        cross join lateral ab_internal.compare_arms(p.kind, p.arms, a.settings, p.lower_is_better, p.margin, null, coalesce(x.analysis ->> 'mode', 'fixed') = 'fixed' and coalesce(x.status = 'stopped' or x.ends_at <= now(), false)) r
         where x.experiment_id = wanted
         window
             family as (order by p.key, p.metric_id, r.variant_id rows between unbounded preceding and unbounded following),

@@ -6,7 +6,7 @@ create or replace function ab_internal.metric_results(
     lower_is_better boolean,
     margin double precision,
     z_bound double precision,
-    is_final boolean,
+    is_over boolean,
     units bigint[],
     conversions bigint[],
     mean double precision[],
@@ -57,7 +57,7 @@ create or replace function ab_internal.metric_results(
 
 comment on function ab_internal.metric_results(text, jsonb, boolean, double precision, double precision, boolean, bigint[], bigint[], double precision[], double precision[], double precision[], double precision[], double precision[]) is 'what core/src/statistics/comparison.rs finds in the arms of a metric, the control first; decisive_p_value is the one that decides in the mode of analysis';
 
-create or replace function ab_internal.compare_arms(kind text, arms ab_internal.arm[], analysis jsonb, lower_is_better boolean, margin double precision, z_bound double precision, is_final boolean)
+create or replace function ab_internal.compare_arms(kind text, arms ab_internal.arm[], analysis jsonb, lower_is_better boolean, margin double precision, z_bound double precision, is_over boolean)
     returns table (
         variant_id integer,
         variant text,
@@ -183,7 +183,7 @@ begin atomic
             from arm a
         ) a
         cross join lateral ab_internal.metric_results(
-            compare_arms.kind, compare_arms.analysis, compare_arms.lower_is_better, compare_arms.margin, compare_arms.z_bound, compare_arms.is_final,
+            compare_arms.kind, compare_arms.analysis, compare_arms.lower_is_better, compare_arms.margin, compare_arms.z_bound, compare_arms.is_over,
             a.units, a.conversions, a.mean, a.variance, a.covariate_mean, a.covariate_variance, a.covariance
         ) r
     )

@@ -33,7 +33,7 @@ select
         case
             when q.complete_from is not null then 'incomplete'
             -- A test for one end says less before it, and planned looks are at the primary metric.
-            when q.p_value is not null and not q.is_final and (q.mode = 'fixed' or q.mode = 'group_sequential' and q.role <> 'primary') then 'not_final'
+            when q.p_value is not null and not q.is_final and q.mode in ('fixed', 'group_sequential') then 'not_final'
         end
     ) as note,
     q.experiment_id,
@@ -53,6 +53,7 @@ from (
             k.settings,
             k.settings ->> 'mode' as mode,
             (k.settings ->> 'alpha')::double precision as alpha,
+            coalesce(a.status = 'stopped' or a.ends_at <= now(), false) as is_over,
             coalesce(a.status = 'stopped' or a.ends_at <= now() or a.all_units >= (k.settings ->> 'planned_units')::bigint, false) as is_final
         from (
             select
@@ -89,7 +90,7 @@ from (
     left join lateral (
         select l.z_bound from ab.look l where s.mode = 'group_sequential' and l.experiment_id = s.experiment_id order by l.look desc limit 1
     ) l on true
-    cross join lateral ab_internal.compare_arms(s.kind, s.arms, s.settings, s.lower_is_better, s.margin, l.z_bound, s.is_final) r
+    cross join lateral ab_internal.compare_arms(s.kind, s.arms, s.settings, s.lower_is_better, s.margin, l.z_bound, s.is_over) r
     window family as (
         partition by s.experiment_id, s.role
         order by s.metric_id, r.variant_id

@@ -224,7 +224,7 @@ fn the_mode_says_what_decides() {
         ("{\"mode\": \"sequential\"}", "confidence_sequence", "", true),
         ("{\"mode\": \"sequential\", \"cuped\": true}", "confidence_sequence_cuped", "", true),
         ("{\"mode\": \"bayesian\"}", "welch_t", "", false),
-        ("{\"mode\": \"group_sequential\", \"planned_units\": 9000}", "welch_t", "", false),
+        ("{\"mode\": \"group_sequential\", \"planned_units\": 9000}", "welch_t", "not_final", false),
     ] {
         let database = Database::new();
         let mut client = database.connect();
@@ -238,26 +238,39 @@ fn the_mode_says_what_decides() {
 }
 
 #[test]
-fn only_the_metric_that_is_looked_at_is_final_between_looks() {
+fn nothing_is_final_between_looks() {
     let database = Database::new();
     let mut client = database.connect();
     prepare(&mut client, 600, "{\"mode\": \"group_sequential\", \"planned_units\": 9000}");
     let notes = "select string_agg(distinct concat_ws(' ', role, note), ', ' order by concat_ws(' ', role, note)) from ab_results('e') where not is_control";
     assert_eq!(
         text(&mut client, notes),
-        "exploratory not_final, guardrail not_final, primary, secondary not_final"
+        "exploratory not_final, guardrail not_final, primary not_final, secondary not_final"
     );
     run(&mut client, "select ab_stop('e')");
     assert_eq!(text(&mut client, notes), "exploratory, guardrail, primary, secondary");
 }
 
 #[test]
-fn a_stop_takes_the_closing_look_with_the_alpha_that_is_left() {
+fn a_planned_end_is_the_last_look_and_a_stop_is_none() {
     let database = Database::new();
     let mut client = database.connect();
     prepare(&mut client, 600, "{\"mode\": \"group_sequential\", \"planned_units\": 9000}");
+    let refused = "update ab.experiment set ends_at = now() + interval '1 hour'";
+    assert_eq!(code(&mut client, refused), "wrong_status");
+    run(&mut client, "select ab_rollup()");
     assert_eq!(text(&mut client, "select count(*) from ab.look"), "0");
-    run(&mut client, "select ab_stop('e'); select ab_rollup()");
+    // As if it had been created with an end that has passed since.
+    run(
+        &mut client,
+        "alter table ab.experiment disable trigger experiment_before;
+         update ab.experiment set ends_at = now() - interval '1 minute';
+         alter table ab.experiment enable trigger experiment_before",
+    );
+    run(&mut client, "update ab.experiment_metric set is_counted = false where role = 'primary'");
+    run(&mut client, "select ab_internal.take_looks()");
+    assert_eq!(text(&mut client, "select count(*) from ab.look"), "0", "not before all is counted");
+    run(&mut client, "select ab_rollup()");
     let looks = "select string_agg(distinct concat_ws(' ', look, units, information, round(alpha_spent::numeric, 9)), ', ') from ab.look";
     assert_eq!(text(&mut client, looks), "1 600 1 0.025000000", "two treatments share alpha");
     assert_same(
@@ -268,12 +281,24 @@ fn a_stop_takes_the_closing_look_with_the_alpha_that_is_left() {
     );
     run(&mut client, "select ab_rollup()");
     assert_eq!(text(&mut client, looks), "1 600 1 0.025000000", "it is the last");
-    // A look that was crossed the other way decides nothing.
+    // A look that was crossed the other way decides nothing, nor one at another metric.
     let significant = "select bool_or(significant)::text from ab_results('e') where role = 'primary'";
     run(&mut client, "update ab.look l set is_crossed = true, diff = -l.diff");
     assert_eq!(text(&mut client, significant), "false");
     run(&mut client, "update ab.look l set diff = -l.diff");
     assert_eq!(text(&mut client, significant), "true");
+    run(
+        &mut client,
+        "update ab.metric set filter = '{\"attribute\": \"country\", \"operator\": \"equals\", \"values\": [\"US\"]}' where metric = 'spent'",
+    );
+    assert_eq!(text(&mut client, significant), "false");
+
+    let database = Database::new();
+    let mut client = database.connect();
+    prepare(&mut client, 600, "{\"mode\": \"group_sequential\", \"planned_units\": 9000}");
+    run(&mut client, "select ab_stop('e'); select ab_rollup()");
+    assert_eq!(text(&mut client, "select count(*) from ab.look"), "0", "who stops has seen the results");
+    assert_eq!(text(&mut client, significant), "false");
     assert_calm_log();
 }
 

@@ -59,8 +59,8 @@ pub struct Settings {
     pub mode: Mode,
     /// The planned number of users of all arms, where confidence sequences are narrowest.
     pub tuning_units: f64,
-    /// Whether no more users are waited for.
-    pub is_final: bool,
+    /// Whether it has stopped or reached its planned end, and is looked at for the last time.
+    pub is_over: bool,
     /// What was believed of the lift before, as fractions of the control's mean.
     pub prior: Prior,
     /// Whether the estimate adjusted for the covariate is the one that decides.
@@ -286,7 +286,7 @@ fn compare(
     };
     if let Some(margin) = settings.margin {
         row.guardrail = match settings.mode {
-            Mode::Fixed if settings.is_final => {
+            Mode::Fixed if settings.is_over => {
                 let higher_is_better = !settings.lower_is_better;
                 noninferiority_test(first, second, Margin::Relative(margin), alpha, higher_is_better)?.state
             }

@@ -344,10 +344,14 @@ fn successful(
 /// not corrected, because nothing is decided by it.
 fn compare_winners(winner: &Treatment, other: &Treatment, alpha: f64) -> String {
     let (name, other_name) = (&winner.variant, &other.variant);
-    let p_value = winner.sample().zip(other.sample()).and_then(|(winner, other)| {
-        welch_test(other, winner, alpha, Alternative::TwoSided).ok().and_then(|test| test.p_value)
+    // The raw means: where the estimates that decide are adjusted, these may say otherwise.
+    let direction = if winner.lower_is_better { -1.0 } else { 1.0 };
+    let found = winner.sample().zip(other.sample()).and_then(|(winner, other)| {
+        let test = welch_test(other, winner, alpha, Alternative::TwoSided).ok()?;
+        let (p, diff) = test.p_value.zip(test.diff)?;
+        (p >= alpha || direction * diff > 0.0).then_some(p)
     });
-    match p_value {
+    match found {
         Some(p) if p < alpha => {
             format!("{other_name} is better than the control too, and {name} than it (p {p:.2e})")
         }

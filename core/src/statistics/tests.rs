@@ -240,7 +240,7 @@ const PLAIN: Settings = Settings {
     alpha: 0.05,
     mode: Mode::Fixed,
     tuning_units: 10_000.0,
-    is_final: true,
+    is_over: true,
     prior: Prior { mean: 0.0, sd: None },
     is_adjusted: false,
     lower_is_better: false,
@@ -403,8 +403,8 @@ fn the_settings_say_which_estimate_decides() {
 #[test]
 fn guardrails_hold_at_any_time_and_once_at_a_fixed_end() {
     let arm = |mean: f64| Arm { units: 5000, mean: Some(mean), variance: Some(25.0), ..EMPTY };
-    let judge = |mean: f64, mode: Mode, lower_is_better: bool, is_final: bool| {
-        let settings = Settings { mode, margin: Some(0.05), lower_is_better, is_final, ..PLAIN };
+    let judge = |mean: f64, mode: Mode, lower_is_better: bool, is_over: bool| {
+        let settings = Settings { mode, margin: Some(0.05), lower_is_better, is_over, ..PLAIN };
         let rows = compare_arms(Kind::Mean, &[arm(10.0), arm(mean)], &settings).expect("valid");
         rows[1].comparison.and_then(|found| found.guardrail).expect("a verdict")
     };
